@@ -1,0 +1,6 @@
+"""Train recurrent networks by backpropagation through time."""
+
+from bptt import nn as nn, through as through
+from bptt.backprop import Backprop as Backprop, Window as Window, backprop as backprop
+from bptt.data import Piece as Piece
+from bptt.through import Full as Full, Strategy as Strategy, Truncated as Truncated

@@ -1,0 +1,6 @@
+"""How gradients travel back through time: strategies are values, passed where they are used."""
+
+from bptt.through.base import Strategy as Strategy
+from bptt.through.full import Full as Full
+from bptt.through.parse import parse as parse, strategies as strategies
+from bptt.through.truncated import Truncated as Truncated

@@ -1,0 +1,46 @@
+"""What every strategy is: a frozen value that makes a plan."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+from bptt.through.plan import Action, Upto
+
+
+class Strategy(ABC):
+    """How gradients travel back through time.
+
+    A strategy is a frozen dataclass that checks itself when made. It runs nothing: `plan` yields data, and the executor
+    of `bptt.backprop` carries it out on any stateful module.
+    """
+
+    @abstractmethod
+    def plan(self, upto: Upto) -> Iterator[Action]:
+        """The actions for one sequence, made as they are needed, so that it may be endless.
+
+        ``upto(t)`` says how far the sequence reaches, at most ``t``; asking far ahead makes a streamed input be read so far.
+        """
+
+    def __str__(self) -> str:
+        fields = [(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)]  # type: ignore[arg-type]
+        inside = ",".join(f"{name}={value}" for name, value in fields if value is not None)
+        name = type(self).__name__.lower()
+        return f"{name}:{inside}" if inside else name
+
+
+def whole(name: str, value: Any, least: int = 1) -> int:
+    """``value`` as a whole number of at least ``least``.
+
+    **Raises** ``ValueError`` naming it.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or number < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    return number

@@ -1,0 +1,50 @@
+"""Strategies by name, as the command line and saved configurations write them."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+
+from bptt.through.base import Strategy
+from bptt.through.full import Full
+from bptt.through.truncated import Truncated
+
+strategies: dict[str, type[Strategy]] = {kind.__name__.lower(): kind for kind in (Full, Truncated)}
+
+
+def parse(text: str) -> Strategy:
+    """The strategy that ``text`` names: ``full``, ``truncated:k1=32,k2=128``; the inverse of ``str(strategy)``.
+
+    **Raises** ``ValueError`` for a name or a setting that does not exist, listing those that do.
+    """
+    name, _, inside = text.strip().partition(":")
+    kind = strategies.get(name.strip().lower())
+    if kind is None:
+        raise ValueError(f"no strategy is called {name!r}{_nearest(name, list(strategies))}: one of {', '.join(strategies)}")
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    settings: dict[str, object] = {}
+    for item in filter(None, (part.strip() for part in inside.split(","))):
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if not equals or key not in known:
+            takes = ", ".join(f"{field}=" for field in known) or "no settings"
+            raise ValueError(f"{name} does not take {item!r}{_nearest(key, known)}: it takes {takes}")
+        settings[key] = _literal(value)
+    try:
+        return kind(**settings)
+    except TypeError:
+        required = [f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING]  # type: ignore[arg-type]
+        missing = ",".join(f"{field}=…" for field in required if field not in settings)
+        raise ValueError(f"{name} needs {missing}, as in {name}:{missing.replace('…', '32')}") from None
+
+
+def _literal(value: str) -> object:
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
