@@ -1,5 +1,17 @@
 """Data as sequences for training through time: streams of tokens, text, tables."""
 
+from bptt.data.characters import Bytes as Bytes, Characters as Characters
+from bptt.data.encode import (
+    Split as Split,
+    encode_file as encode_file,
+    fit_vocabulary as fit_vocabulary,
+    split as split,
+    vocabulary_from_json as vocabulary_from_json,
+)
 from bptt.data.piece import Piece as Piece
 from bptt.data.source import Source as Source
 from bptt.data.stream import Stream as Stream
+from bptt.data.subwords import Subwords as Subwords
+from bptt.data.text import read_text as read_text
+from bptt.data.vocabulary import Decoder as Decoder, UnknownCharacter as UnknownCharacter, Vocabulary as Vocabulary
+from bptt.data.words import Words as Words

@@ -43,11 +43,7 @@ class Stream:
         self.rows = _as_rows(rows)
         pairs = len(self.tokens) - 1
         if pairs < self.rows:
-            fits = (
-                f"give at least {self.rows + 1} tokens, or rows={pairs} or fewer"
-                if pairs >= 1
-                else "give a longer text"
-            )
+            fits = f"give at least {self.rows + 1} tokens, or rows={pairs} or fewer" if pairs >= 1 else "give a longer text"
             raise ValueError(
                 f"{len(self.tokens)} tokens are too few for {self.rows} rows: "
                 f"every row needs at least one token and the token after it; {fits}"
@@ -76,9 +72,7 @@ class Stream:
             raise TypeError(f"a stream is sliced in time, stream[a:b]; got stream[{where!r}]")
         start, stop, stride = where.indices(len(self))
         if stride != 1:
-            raise ValueError(
-                f"a stream is read in order, one step at a time; got stream[{where.start}:{where.stop}:{stride}]"
-            )
+            raise ValueError(f"a stream is read in order, one step at a time; got stream[{where.start}:{where.stop}:{stride}]")
         stop = max(start, stop)
         index = self._starts + np.arange(start, stop + 1, dtype=np.int64)[:, None]
         inside = np.minimum(index, len(self.tokens) - 1)
@@ -117,9 +111,7 @@ class Stream:
         mine = self.state_dict()
         if set(state) != set(mine):
             raise ValueError(f"the state of a stream has the entries {sorted(mine)}; got {sorted(state)}")
-        differs = [
-            f"{k} {state[k]!r}, here {mine[k]!r}" for k in ("rows", "length", "fingerprint") if state[k] != mine[k]
-        ]
+        differs = [f"{k} {state[k]!r}, here {mine[k]!r}" for k in ("rows", "length", "fingerprint") if state[k] != mine[k]]
         if differs:
             raise ValueError(
                 "the saved position belongs to another stream: saved with "
@@ -180,14 +172,10 @@ def _as_resets(resets: ArrayLike | None, tokens: int) -> NDArray[np.int64] | Non
         raise ValueError(f"resets are {array.dtype} {list(array.shape)}; expected whole positions in the tokens, [D]")
     array = array.astype(np.int64)
     if array.size and (array[0] < 0 or array[-1] >= tokens):
-        raise ValueError(
-            f"resets reach from {array[0]} to {array[-1]} but the tokens have the positions 0..{tokens - 1}"
-        )
+        raise ValueError(f"resets reach from {array[0]} to {array[-1]} but the tokens have the positions 0..{tokens - 1}")
     if (wrong := np.flatnonzero(np.diff(array) <= 0)).size:
         i = int(wrong[0])
-        raise ValueError(
-            f"resets must increase, but {array[i]} is followed by {array[i + 1]} (entry {i + 1}); sort them"
-        )
+        raise ValueError(f"resets must increase, but {array[i]} is followed by {array[i + 1]} (entry {i + 1}); sort them")
     return array
 
 
