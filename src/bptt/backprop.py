@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -79,6 +80,31 @@ def backprop(
     not fit, a layer that needs the whole sequence under a strategy that cuts it.
     """
     return Backprop(model, loss, sequence, through or Full(), state, reduction, resume)
+
+
+def evaluate(model: nn.Module, loss: Loss, sequence: Any, *, state: State = None, chunk: int = 256) -> Window:
+    """The loss over a whole sequence, without gradients and in evaluation mode, ``chunk`` steps at a time.
+
+    The answer does not depend on ``chunk``, which bounds the memory. See `backprop` for the arguments.
+    """
+    call, source = Caller(model), reader(sequence)
+    training = model.training
+    total = torch.zeros((), dtype=torch.float64)
+    count = stop = 0
+    model.eval()
+    try:
+        with torch.no_grad():
+            while (end := source.upto(math.inf if call.whole is not None else stop + chunk)) > stop:
+                piece = source.read(stop, end)
+                y, state = call(piece, state, f"steps {stop}..{end}")
+                made, targets, _ = counted(loss, y, piece)
+                total += made.to("cpu", torch.float64)
+                count += targets
+                source.forget(end)
+                stop = end
+    finally:
+        model.train(training)
+    return Window(total, count, 0, stop, states.detach(state))
 
 
 class Backprop(Iterator[Window]):

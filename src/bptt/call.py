@@ -29,7 +29,7 @@ class Caller:
             raise ValueError(f"{type(core).__name__} has batch_first=True, but a sequence has time first, [T, B, ...]")
         self._model, self._core = model, core
         self._takes = {name for name in ("mask", "reset") if _accepts(core, name)}
-        self._whole = next((name for name, part in core.named_modules() if getattr(part, "bidirectional", False) is True), None)
+        self.whole = next((name for name, part in core.named_modules() if getattr(part, "bidirectional", False) is True), None)
         self._expected: State = None
         self.trainable = any(parameter.requires_grad for parameter in model.parameters())
         found = {parameter.device for parameter in model.parameters() if parameter.device.type not in ("cpu", "meta")}
@@ -41,8 +41,8 @@ class Caller:
 
     def check_span(self, run: Run, upto: Upto) -> None:
         """Refuses a part of a sequence for a module that needs the whole."""
-        if self._whole is not None and (run.start > 0 or upto(math.inf) > run.stop):
-            name = f" ({self._whole})" if self._whole else ""
+        if self.whole is not None and (run.start > 0 or upto(math.inf) > run.stop):
+            name = f" ({self.whole})" if self.whole else ""
             raise ValueError(
                 f"a bidirectional layer{name} needs the whole sequence, and this strategy runs {run.start}..{run.stop} of it: "
                 "use through=bptt.Full()"
@@ -137,8 +137,8 @@ def counted(loss: Any, y: Any, piece: Piece) -> tuple[Tensor, int, int]:
     made = loss(y, target)
     if not isinstance(made, Tensor) or made.ndim:
         raise TypeError(
-            f"loss(y, target) returned {_described(made)}, expected a tensor without dimensions: the sum over steps and rows, as "
-            "with reduction='sum'"
+            f"loss(y, target) returned {_described(made)}, expected a tensor without dimensions: the sum over steps and rows, "
+            "as with reduction='sum'"
         )
     count = loss.count(target) if hasattr(loss, "count") else positions
     return made, int(count), shape[1] if len(shape) > 1 else 1

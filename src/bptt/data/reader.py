@@ -73,7 +73,7 @@ def _checked(item: Any, where: str) -> Piece:
             raise TypeError(f"{where}: {name} must be a bool tensor [T, B], got {got}")
         if flags.shape != x.shape[:2]:
             raise ValueError(f"{where}: {name} is {list(flags.shape)}, expected [T, B] = {list(x.shape[:2])} as in x")
-    return item
+    return Piece(*item)
 
 
 def _slice(piece: Piece, start: int, stop: int) -> Piece:

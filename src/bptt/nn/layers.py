@@ -124,7 +124,8 @@ class Recurrent(nn.Module):
             mask, reset = (None if flags is None else flags.transpose(0, 1) for flags in (mask, reset))
         if x.shape[-1] != self.input_size:
             raise ValueError(
-                f"x has {x.shape[-1]} features but {type(self).__name__}(input_size={self.input_size}) expects {self.input_size}"
+                f"x has {x.shape[-1]} features but {type(self).__name__}(input_size={self.input_size}) "
+                f"expects {self.input_size}"
             )
         if x.shape[0] == 0:
             raise ValueError(f"x has no steps: {list(x.shape)} has T = 0")
