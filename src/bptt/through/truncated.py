@@ -23,8 +23,10 @@ class Truncated(Strategy):
 
     - ``k1 == k2``: the familiar loop over chunks. ``k1=1, k2=h``: every loss sees exactly h steps.
     - ``k2 > k1``: steps ``e-k2..p`` are run again from their stored state, with the present weights and the random numbers
-      of their first run. The input is read k2 steps ahead of the window. ``k2 ≥ T, k1 = T`` is `Full`.
+      of their first run. ``k2 ≥ T, k1 = T`` is `Full`.
     - ``k2 < k1``: losses more than k2 steps before the end of a window are counted and give no gradient.
+
+    A last window shorter than k2 reaches back into the one before it; to see it coming, input is read k2 steps ahead.
 
     Cost: k2/k1 backward and max(1, k2/k1) forward steps for each step; memory grows with k2 and not with T. Biased: lags
     beyond k2 are lost. Williams & Peng 1990, "An efficient gradient-based algorithm for on-line training of recurrent
@@ -41,50 +43,46 @@ class Truncated(Strategy):
         object.__setattr__(self, "k2", self.k1 if self.k2 is None else whole("k2", self.k2))
 
     def plan(self, upto: Upto) -> Iterator[Action]:
-        assert self.k2 is not None
-        return self._ahead(upto, self.k2) if self.k2 <= self.k1 else self._again(upto, self.k2)
-
-    def _ahead(self, upto: Upto, k2: int) -> Iterator[Action]:
-        """k2 <= k1: no step runs twice."""
-        start = 0
-        while (stop := upto(start + self.k1)) > start:
-            taped = max(start, stop - k2)
-            if taped > start:
-                yield Run(start, taped, tape=False)
-            yield Run(taped, stop)
-            yield Back(taped, stop)
-            yield HandBack(start, stop)
-            start = stop
-
-    def _again(self, upto: Upto, k2: int) -> Iterator[Action]:
-        """k2 > k1: each window reaches back over steps of earlier ones, from the states kept there."""
         cuts: list[int] = []
         start = 0
         while (stop := upto(start + self.k1)) > start:
-            reach = max(0, stop - k2)
+            reach = max(0, stop - self._k2)
             while cuts and cuts[0] < reach:
                 yield Drop(cuts.pop(0))
-            yield Keep(start)
-            cuts.append(start)
-            if reach < start:
+            later = self._later_reaches(stop, upto)
+            if any(other <= start for other in later):
+                yield Keep(start)
+                cuts.append(start)
+            runs = []
+            if reach > start:
+                yield Run(start, reach, tape=False)
+            elif reach < start:
                 yield Load(reach)
-            tapes = list(itertools.pairwise(cuts))
-            for a, b in tapes:
-                yield Run(a, b, count=False, replay=True)
-            for cut in self._starts(start, stop, upto, k2):
-                yield Run(cuts[-1], cut)
-                tapes.append((cuts[-1], cut))
+                for again in itertools.pairwise([*(cut for cut in cuts if cut < start), start]):
+                    runs.append(again)
+                    yield Run(*again, count=False, replay=True)
+            first = max(start, reach)
+            for cut in sorted({other for other in later if start < other < stop}):
+                runs.append((first, cut))
+                yield Run(first, cut)
                 yield Keep(cut)
                 cuts.append(cut)
-            yield Run(cuts[-1], stop)
-            tapes.append((cuts[-1], stop))
-            for a, b in reversed(tapes):
-                yield Back(a, b)
+                first = cut
+            runs.append((first, stop))
+            yield Run(first, stop)
+            for run in reversed(runs):
+                yield Back(*run)
             yield HandBack(start, stop)
             start = stop
 
-    def _starts(self, start: int, stop: int, upto: Upto, k2: int) -> list[int]:
-        """Where later windows will begin to reach back, strictly inside start..stop: their states are kept on the way."""
-        end = upto(stop + k2)
-        ends = [e for e in range((start + k2) // self.k1 * self.k1, stop + k2 + self.k1, self.k1) if e < end] + [end]
-        return [e - k2 for e in ends if start < e - k2 < stop]
+    def _later_reaches(self, stop: int, upto: Upto) -> list[int]:
+        """Where the windows after ``stop`` that reach back beyond it will begin: their states are kept on the way."""
+        beyond = stop + self._k2
+        end = upto(beyond)
+        ends = [*range(stop + self.k1, end, self.k1), *([end] if stop < end < beyond else [])]
+        return [max(0, e - self._k2) for e in ends]
+
+    @property
+    def _k2(self) -> int:
+        assert self.k2 is not None
+        return self.k2
