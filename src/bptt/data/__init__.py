@@ -1,5 +1,6 @@
 """Data as sequences for training through time: streams of tokens, text, tables."""
 
+from bptt.data.batches import Batches as Batches, Examples as Examples
 from bptt.data.characters import Bytes as Bytes, Characters as Characters
 from bptt.data.encode import (
     Split as Split,
@@ -8,10 +9,15 @@ from bptt.data.encode import (
     split as split,
     vocabulary_from_json as vocabulary_from_json,
 )
+from bptt.data.grid import Frequency as Frequency
 from bptt.data.piece import Piece as Piece
+from bptt.data.scale import Scaler as Scaler
 from bptt.data.source import Source as Source
 from bptt.data.stream import Stream as Stream
 from bptt.data.subwords import Subwords as Subwords
+from bptt.data.table import Parts as Parts, Table as Table
+from bptt.data.tablefile import read_table as read_table
 from bptt.data.text import read_text as read_text
 from bptt.data.vocabulary import Decoder as Decoder, UnknownCharacter as UnknownCharacter, Vocabulary as Vocabulary
+from bptt.data.windows import Windows as Windows
 from bptt.data.words import Words as Words

@@ -1,0 +1,153 @@
+"""A table file as named columns of cells, before anything is known about what they mean."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import gzip
+import io
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bptt.data.text import check_file, known_format
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "NAN", "NULL", "null", "None", "none", "-", "?")
+_SEPARATORS = (",", ";", "\t", "|")
+
+
+def read_cells(path: Path, encoding: str, separator: str | None) -> tuple[pl.DataFrame, str | None]:
+    """The cells of a CSV (also gzipped) as text, missing ones None, and its separator; or a Parquet file as typed."""
+    polars = _require()
+    check_file(path)
+    with path.open("rb") as file:
+        head = file.read(8)
+    if head.startswith(b"PAR1") or path.suffix == ".parquet":
+        try:
+            return polars.read_parquet(path), None
+        except polars.exceptions.PolarsError as error:
+            raise ValueError(f"{path} cannot be read as a Parquet table: {_first_line(error)}") from None
+    text = _text(path, encoding)
+    header = next((line for line in text.splitlines() if line.strip()), "")
+    if not header:
+        raise ValueError(f"{path} holds only blank lines; expected a table with a line of column names")
+    separator = separator or _separator(header)
+    names = [name.strip() for name in next(csv.reader([header], delimiter=separator))]
+    _check_header(path, names)
+    try:
+        frame = polars.read_csv(
+            io.BytesIO(text.lstrip("\r\n").encode()), separator=separator, infer_schema=False, has_header=True
+        )
+    except polars.exceptions.PolarsError as error:
+        raise ValueError(_ragged(path, text, separator, len(names)) or f"{path}: {_first_line(error)}") from None
+    frame.columns = names
+    cells = polars.all().str.strip_chars()
+    frame = frame.select(polars.when(cells.is_in(MISSING)).then(None).otherwise(cells).name.keep())
+    if frame.height == 0:
+        raise ValueError(f"{path} has column names ({', '.join(names)}) but no rows")
+    return frame, separator
+
+
+def find_column(name: str, columns: Sequence[str], what: str) -> str:
+    """``name`` if it is a column; else raises with those that exist, the nearest first."""
+    if name in columns:
+        return name
+    folded = {column.casefold(): column for column in columns}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    meant = f"; did you mean {folded[near[0]]!r}?" if near else "."
+    raise ValueError(f"there is no column {name!r} ({what}){meant} The columns are: {listed(columns)}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names in one line, the first dozen where there are many."""
+    return ", ".join(names) if len(names) <= 12 else f"{', '.join(names[:12])}, ... ({len(names)} in all)"
+
+
+def numbers(cells: pl.Series, separator: str | None) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The cells as float64 (NaN where missing), and which of them are there but are no finite numbers."""
+    polars = _require()
+    made = cells.cast(polars.Float64, strict=False) if cells.dtype != polars.Object else cells
+    if cells.dtype == polars.String and separator == ";":
+        comma = cells.str.replace(",", ".", literal=True).cast(polars.Float64, strict=False)
+        if made.null_count() > comma.null_count():  # "3,7" in a file parted by ";" is a decimal comma
+            made = comma
+    if cells.dtype.is_temporal() or cells.dtype.is_nested():
+        made = polars.Series([None] * len(cells), dtype=polars.Float64)
+    values = np.array(made.to_numpy(), dtype=np.float64)
+    there = cells.is_not_null().to_numpy()
+    if cells.dtype.is_float():
+        return values, np.isinf(values)
+    return values, there & ~np.isfinite(values)
+
+
+def _text(path: Path, encoding: str) -> str:
+    data = path.read_bytes()
+    if data.startswith(b"\x1f\x8b"):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path} is damaged gzip data: {_first_line(error)}") from None
+    elif kind := known_format(data):
+        raise ValueError(f"{path} is {kind}; expected a CSV (also .csv.gz) or Parquet table")
+    if b"\0" in data[:4096] and not encoding.lower().startswith(("utf-16", "utf16", "utf-32", "utf32")):
+        raise ValueError(f"{path} is a binary file (byte {data.index(0)} is NUL); expected a CSV or Parquet table")
+    try:
+        text = data.decode(encoding)
+    except LookupError:
+        raise ValueError(f"{encoding!r} is not an encoding that Python knows; try utf-8, latin-1 or cp1252") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not {encoding} text: byte 0x{error.object[error.start]:02x} at offset {error.start} "
+            f"({error.reason}). If it was written in another encoding name it, as in --encoding latin-1 (or cp1252)"
+        ) from None
+    return text.removeprefix("\ufeff")
+
+
+def _separator(header: str) -> str:
+    outside = "".join(header.split('"')[::2])
+    counts = {mark: outside.count(mark) for mark in _SEPARATORS}
+    return max(_SEPARATORS, key=counts.__getitem__)
+
+
+def _check_header(path: Path, names: list[str]) -> None:
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice:
+        raise ValueError(f"{path} has more than one column called {twice[0]!r}; give every column a name of its own")
+    if all(_is_number(name) for name in names):
+        raise ValueError(f"the first line of {path} holds numbers ({', '.join(names[:4])}); expected the column names")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _ragged(path: Path, text: str, separator: str, columns: int) -> str | None:
+    lines = csv.reader(io.StringIO(text), delimiter=separator)
+    for fields in lines:
+        if len(fields) > columns:
+            return f"{path}, line {lines.line_num}: {len(fields)} cells, but the first line names {columns} columns"
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _require() -> Any:
+    try:
+        import polars
+    except ImportError as error:
+        raise ImportError('polars is needed to read tables: pip install "bptt[tables]"') from error
+    return polars

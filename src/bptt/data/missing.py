@@ -1,0 +1,47 @@
+"""What is done, openly, with values that are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+POLICIES = ("error", "forward", "interpolate", "mask")
+
+
+def fill(values: NDArray[np.float64], policy: str) -> tuple[NDArray[np.float64], int]:
+    """Values ``[T, C]`` without NaN after the rows where every column has begun, and how many rows come before that.
+
+    "forward" repeats the last value, "interpolate" draws a line to the next one (after the last value it repeats);
+    "mask" leaves NaN where it is.
+    """
+    if policy == "mask":
+        return values, 0
+    there = np.isfinite(values)
+    begin = int(there.argmax(axis=0).max(initial=0))
+    filled = values.copy()
+    rows = np.arange(len(values))
+    for column in range(values.shape[1]):
+        known = rows[there[:, column]]
+        if len(known) == len(values):
+            continue
+        if policy == "forward":
+            last = np.maximum.accumulate(np.where(there[:, column], rows, known[0]))
+            filled[:, column] = values[last, column]
+        else:
+            filled[:, column] = np.interp(rows, known, values[known, column])
+    return filled[begin:], begin
+
+
+def first_missing(values: NDArray[np.float64], columns: Sequence[str]) -> str | None:
+    """One line on the missing cells of ``[T, C]``, with the first of each column; None when there are none."""
+    gone = np.isnan(values)
+    if not gone.any():
+        return None
+    parts = [
+        f"column {name!r} lacks {n} of {len(values)} values (first in row {int(gone[:, c].argmax()) + 1})"
+        for c, name in enumerate(columns)
+        if (n := int(gone[:, c].sum()))
+    ]
+    return "; ".join(parts)
