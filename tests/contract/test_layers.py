@@ -1,4 +1,4 @@
-"""`bptt.nn` against torch's layers, every kernel against the reference, and masks, resets and clipping against their meaning."""
+"""`bptt.nn` against torch's layers, on every kernel; masks, resets and clipping against their meaning."""
 
 import copy
 import itertools
@@ -51,8 +51,8 @@ def _gradients(layer, x, state, weights, **flags):
     y, final = layer(x, leaves[0] if len(leaves) == 1 else tuple(leaves), **flags)
     finals = (final,) if len(leaves) == 1 else final
     sum((part * w).sum() for part, w in zip((y, *finals), weights, strict=True)).backward()
-    grads = [p.grad for p in layer.parameters()]
-    return [y, *finals, x.grad, *(leaf.grad for leaf in leaves), *grads]
+    found = [x, *leaves, *layer.parameters()]
+    return [y, *finals, *(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in found)]
 
 
 def _inputs(layer, steps=T, rows=B, dtype=torch.float64):
