@@ -40,10 +40,11 @@ def reader(sequence: Any) -> Reader:
         return _Sized(sequence.x, sequence)
     if isinstance(sequence, (tuple, list)) and 2 <= len(sequence) <= 4 and isinstance(sequence[1], Tensor):
         return _Sized(sequence[0], Piece(*sequence))
-    if hasattr(sequence, "__len__") and hasattr(sequence, "__getitem__") and not isinstance(sequence, (list, tuple, dict)):
-        return _Sliced(sequence)
-    if isinstance(sequence, Iterable) and not isinstance(sequence, (str, bytes, Tensor, Mapping)):
-        return _Streamed(iter(sequence))
+    if not isinstance(sequence, (str, bytes, Tensor, Mapping)):
+        if hasattr(sequence, "__len__") and hasattr(sequence, "__getitem__") and not isinstance(sequence, (list, tuple)):
+            return _Sliced(sequence)
+        if isinstance(sequence, Iterable):
+            return _Streamed(iter(sequence))
     raise TypeError(
         f"a sequence is a pair (x, target) of tensors, something with len() and sequence[a:b] -> (x, target), or an iterable "
         f"of such pieces; got {type(sequence).__name__}"
