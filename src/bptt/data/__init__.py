@@ -10,6 +10,7 @@ from bptt.data.encode import (
     vocabulary_from_json as vocabulary_from_json,
 )
 from bptt.data.grid import Frequency as Frequency
+from bptt.data.ngram import Baselines as Baselines, baselines as baselines
 from bptt.data.piece import Piece as Piece
 from bptt.data.scale import Scaler as Scaler
 from bptt.data.source import Source as Source
