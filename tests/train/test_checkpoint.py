@@ -1,0 +1,159 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from bptt.train import checkpoint as module
+from bptt.train.checkpoint import (
+    BadCheckpoint,
+    Checkpoint,
+    checkpoints,
+    is_good,
+    load_checkpoint,
+    load_checkpoint_weights,
+    prune,
+    save_checkpoint,
+    weights_bytes,
+    weights_from,
+    weights_of,
+    write_atomic,
+)
+
+
+def make(update: int, best: int | None = None) -> Checkpoint:
+    return Checkpoint(update, {"w": torch.full((2,), float(update))}, {"update": update, "m": {0: torch.ones(1)}}, best)
+
+
+def test_comes_back(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, make(7, best=3))
+    assert path.name == "00000007"
+    assert sorted(file.name for file in path.iterdir()) == [
+        "checksums.json",
+        "model.safetensors",
+        "train.json",
+        "train.safetensors",
+    ]
+    back = load_checkpoint(tmp_path, 7)
+    assert (back.update, back.best, back.train["update"]) == (7, 3, 7)
+    assert back.weights["w"].tolist() == [7, 7]
+    assert back.train["m"][0].tolist() == [1]
+    assert load_checkpoint_weights(tmp_path, 7)["w"].tolist() == [7, 7]
+
+
+@pytest.mark.parametrize("moment", ["write_through", "flush_folder", "pack"])
+def test_failure_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    save_checkpoint(tmp_path, make(1))
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(module, moment, fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_checkpoint(tmp_path, make(2))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["00000001"]
+
+
+def test_kill_at_any_moment_leaves_whole_checkpoints_only(tmp_path: Path) -> None:
+    program = (
+        "import sys, torch; from pathlib import Path; from bptt.train.checkpoint import *\n"
+        "print('ready', flush=True)\n"
+        "for u in range(1, 10**6):\n"
+        "    save_checkpoint(Path(sys.argv[1]), Checkpoint(u, {'w': torch.full((50000,), float(u))}, {'u': u}, None))\n"
+        "    prune(Path(sys.argv[1]), 2)\n"
+    )
+    for attempt in range(3):
+        process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / str(attempt))], stdout=subprocess.PIPE)
+        with process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(0.1 + 0.037 * attempt)
+            os.kill(process.pid, signal.SIGKILL)
+        there = checkpoints(tmp_path / str(attempt))
+        assert there
+        for update in there:
+            assert load_checkpoint(tmp_path / str(attempt), update).weights["w"][0] == update
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "train.safetensors", "train.json", "checksums.json"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
+def test_damage_is_told_with_the_good_one_before(tmp_path: Path, name: str, damage: str) -> None:
+    for update in (1, 2, 3):
+        save_checkpoint(tmp_path, make(update))
+    file = tmp_path / "00000003" / name
+    content = bytearray(file.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 4
+    file.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
+    if damage == "remove":
+        file.unlink()
+    (tmp_path / "00000002" / "train.json").unlink()
+    with pytest.raises(BadCheckpoint, match=rf"00000003: {name} .*; 00000001 before it is good.*which=1.*rm -r .*00000003"):
+        load_checkpoint(tmp_path, 3)
+    assert not is_good(tmp_path, 3)
+    assert is_good(tmp_path, 1)
+
+
+def test_damage_with_nothing_good_before(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, make(1))
+    (tmp_path / "00000001" / "model.safetensors").write_bytes(b"")
+    with pytest.raises(BadCheckpoint, match="no earlier checkpoint is good"):
+        load_checkpoint_weights(tmp_path, 1)
+
+
+def test_prune_keeps_the_newest_and_the_best_that_each_knows(tmp_path: Path) -> None:
+    for update, best in ((1, 1), (2, 2), (3, 2), (4, 4)):
+        save_checkpoint(tmp_path, make(update, best))
+    (tmp_path / ".writing-00000009-1").mkdir()
+    prune(tmp_path, 2)
+    assert checkpoints(tmp_path) == [2, 3, 4]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_tied_weights_stand_under_each_name_in_a_file_anyone_can_read(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Embedding(4, 3), nn.Linear(3, 4, bias=False))
+    model[1].weight = model[0].weight
+    save_checkpoint(tmp_path, Checkpoint(1, weights_from(model), {}, None))
+    loaded = safetensors.torch.load_file(tmp_path / "00000001" / "model.safetensors")
+    assert set(loaded) == {"0.weight", "1.weight"}
+    other = nn.Sequential(nn.Embedding(4, 3), nn.Linear(3, 4, bias=False))
+    other[1].weight = other[0].weight
+    other.load_state_dict(loaded)
+    assert torch.equal(other[1].weight, model[0].weight)
+    assert other[1].weight is other[0].weight
+
+
+def test_complex_and_half_weights() -> None:
+    weights = {"c": torch.randn(2, 3, dtype=torch.complex128), "h": torch.ones(3, dtype=torch.bfloat16), "n": torch.tensor(3)}
+    back = weights_of(weights_bytes(weights))
+    assert all(torch.equal(back[name], weights[name]) and back[name].dtype == weights[name].dtype for name in weights)
+
+
+def test_a_model_that_saves_more_than_tensors_is_refused() -> None:
+    class Odd(nn.Linear):
+        def get_extra_state(self) -> dict[str, int]:
+            return {"a": 1}
+
+    with pytest.raises(TypeError, match=r"_extra_state.* is a dict, but only tensors"):
+        weights_from(Odd(1, 1))
+
+
+def test_write_atomic_keeps_the_old_file_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "best.json"
+    write_atomic(path, b"old")
+
+    def fail(path: Path, content: bytes) -> None:
+        path.write_bytes(content[:1])
+        raise OSError("disk full")
+
+    monkeypatch.setattr(module, "write_through", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
