@@ -50,14 +50,20 @@ def test_a_plain_table(file):
         "\n\n" + DAILY.replace("\n", "\r\n"),
         re.sub(r"(\d+)\n", r'"\1"\n', DAILY),
         DAILY.replace(",", ";").replace("10", "10,0").replace("20\n", '"20,00"\n'),
+        DAILY.replace(",", ";").replace(";1;10", ";1,0;10,0"),
         gzip.compress(DAILY.encode()),
-        DAILY.encode("utf-8"),
     ],
-    ids=["semicolon", "tab", "blanks", "mark", "crlf", "quoted", "comma", "gzip", "plain"],
+    ids=["semicolon", "tab", "blanks", "mark", "crlf", "quoted", "comma", "commas", "gzip"],
 )
 def test_ways_to_write_the_same(file, content):
     table = read_table(file(content), targets=["b"], past=["a"])
     assert table.values.tolist() == [[10, 1], [20, 2], [30, 3], [40, 4]]
+
+
+def test_a_comma_in_a_name_parts_nothing(file):
+    table = read_table(file("day;v, C\n2020-01-01;1,5\n2020-01-02;2\n"))
+    assert table.targets == ("v, C",)
+    assert table.values[:, 0].tolist() == [1.5, 2]
 
 
 def test_parquet(tmp_path):
@@ -207,7 +213,7 @@ def test_split_by_fraction_rows_and_duration(file):
     assert table.split() == ((0, 1461), (1461, 1461), (1461, 1461))
     assert table.split(valid=0.1, test=0.2) == ((0, 1023), (1023, 1169), (1169, 1461))
     assert table.split(valid="0.1", test="0.2") == table.split(valid=0.1, test=0.2)
-    assert table.split(test=365) == table.split(test="365") == table.split(test="365d") == table.split(test="1y")
+    assert table.split(test=np.int64(365)) == table.split(test="365") == table.split(test="365d") == table.split(test="1y")
     train, valid, test = table.split(valid="1y", test="2y")  # 2020 is a leap year
     assert [b - a for a, b in (train, valid, test)] == [365, 366, 730]
     assert table.times[test[0]] == np.datetime64("2021-01-01")

@@ -9,6 +9,7 @@ import io
 import zlib
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "NAN", "NULL", "null", "None", "none", "-", "?")
-_SEPARATORS = (",", ";", "\t", "|")
+_SEPARATORS = (";", "\t", "|", ",")  # a comma last: it may also stand inside cells
 
 
 def read_cells(path: Path, encoding: str, separator: str | None) -> tuple[pl.DataFrame, str | None]:
@@ -36,11 +37,11 @@ def read_cells(path: Path, encoding: str, separator: str | None) -> tuple[pl.Dat
         except polars.exceptions.PolarsError as error:
             raise ValueError(f"{path} cannot be read as a Parquet table: {_first_line(error)}") from None
     text = _text(path, encoding)
-    header = next((line for line in text.splitlines() if line.strip()), "")
-    if not header:
+    lines = list(islice((line for line in io.StringIO(text) if line.strip()), 2))
+    if not lines:
         raise ValueError(f"{path} holds only blank lines; expected a table with a line of column names")
-    separator = separator or _separator(header)
-    names = [name.strip() for name in next(csv.reader([header], delimiter=separator))]
+    separator = separator or _separator(lines)
+    names = [name.strip() for name in next(csv.reader(lines[:1], delimiter=separator))]
     _check_header(path, names)
     try:
         frame = polars.read_csv(
@@ -111,10 +112,11 @@ def _text(path: Path, encoding: str) -> str:
     return text.removeprefix("\ufeff")
 
 
-def _separator(header: str) -> str:
-    outside = "".join(header.split('"')[::2])
-    counts = {mark: outside.count(mark) for mark in _SEPARATORS}
-    return max(_SEPARATORS, key=counts.__getitem__)
+def _separator(lines: list[str]) -> str:
+    """The mark that stands most often in the names and in the first row alike, outside quotes."""
+    outside = ["".join(line.split('"')[::2]) for line in lines]
+    counts = {mark: min(line.count(mark) for line in outside) for mark in _SEPARATORS}
+    return max(_SEPARATORS, key=counts.__getitem__) if any(counts.values()) else ","
 
 
 def _check_header(path: Path, names: list[str]) -> None:

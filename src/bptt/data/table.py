@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,13 +112,13 @@ class Table:
         return end - rows
 
     def _rows(self, name: str, amount: float | int | str, end: int) -> int:
-        number = amount if not isinstance(amount, str) else _number(amount)
+        number = _number(amount) if isinstance(amount, str) else amount
         if isinstance(number, bool) or (isinstance(number, float) and not 0 < number < 1):
             raise ValueError(f"{name}={amount!r}: expected a fraction in 0..1, a whole number of rows, or a duration like 2y")
         if isinstance(number, float):
             return round(number * (len(self) - self.future))
-        if isinstance(number, int):
-            return number
+        if isinstance(number, SupportsIndex):
+            return operator.index(number)
         if self.times.dtype == np.int64:
             raise ValueError(f"{name}={amount!r}: durations need dates; give a number of rows or a fraction")
         border = self.times[end - 1]
