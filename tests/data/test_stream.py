@@ -104,6 +104,7 @@ def test_a_state_of_other_data_or_rows_is_refused():
         Stream(other, rows=4).load_state_dict(state)
     with pytest.raises(ValueError, match="fingerprint"):
         Stream(tokens, rows=4, resets=[3]).load_state_dict(state)
+    assert Stream(tokens, rows=4, resets=[3]).fingerprint() != Stream(tokens, rows=4, resets=[4]).fingerprint()
     with pytest.raises(ValueError, match=r"outside the stream's steps 0\.\.25"):
         Stream(tokens, rows=4).load_state_dict({**state, "position": 26})
     with pytest.raises(ValueError, match="has the entries"):

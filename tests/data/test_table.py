@@ -72,6 +72,22 @@ def test_parquet(tmp_path):
     table = read_table(tmp_path / "t.parquet")
     assert table.values[:, 0].tolist() == [1, 2, 3, 4]
     assert str(table.times[0]) == "2020-01-01T00:00:00.000000"
+    zoned = frame.with_columns(pl.col("when").cast(pl.Datetime("ms")).dt.replace_time_zone("Europe/Berlin"), w=pl.lit("NA"))
+    zoned.with_columns(
+        pl.Series("v", [1.0, float("nan"), None, 4]), pl.Series("b", [True, False, True, True]), n=pl.Series([1, 2, 3, 4])
+    ).write_parquet(tmp_path / "z.parquet")
+    table = read_table(tmp_path / "z.parquet", targets=["v"], past=["b"], missing="forward")
+    assert str(table.times[0]) == "2019-12-31T23:00:00.000000"
+    assert table.values.tolist() == [[1, 1], [1, 0], [1, 1], [4, 1]]
+    assert table.observed[:, 0].tolist() == [True, False, False, True]
+    for column, message in (("w", "has no value in any of its 4 rows"), ("when", "is not a finite number")):
+        with pytest.raises(ValueError, match=f"column '{column}'.*{message}"):
+            read_table(tmp_path / "z.parquet", time="n" if column == "when" else None, targets=[column], missing="forward")
+    with pytest.raises(ValueError, match="'b' is Boolean; expected dates, or integers"):
+        read_table(tmp_path / "z.parquet", time="b", targets=["v"])
+    frame.with_columns(v=pl.Series([1.0, float("inf"), 3, 4])).write_parquet(tmp_path / "i.parquet")
+    with pytest.raises(ValueError, match="column 'v', row 2: 'inf' is not a finite number"):
+        read_table(tmp_path / "i.parquet")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(ValueError, match="cannot be read as a Parquet table"):
         read_table(tmp_path / "bad.parquet")
@@ -129,6 +145,8 @@ def test_time_in_several_columns_and_in_none(file):
     assert str(table.times[0]) == "2020-02-29T23:00:00.000000"
     assert str(table.frequency) == "1h"
     assert read_table(file(parts), targets=["v"], time=["year", "month", "day", "hour"]).times.tolist() == table.times.tolist()
+    with pytest.raises(ValueError, match="column 'month', row 2: 'May' is not a whole number of the date"):
+        read_table(file(parts.replace(",3,1,0", ",May,1,0")), targets=["v"])
     with pytest.raises(ValueError, match=r"row 2: .*'month': 13.* is not a date"):
         read_table(file(parts.replace(",3,1,0", ",13,1,0")), targets=["v"])
     bare = read_table(file("v\n3\n1\n2\n"))

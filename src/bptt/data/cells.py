@@ -33,9 +33,10 @@ def read_cells(path: Path, encoding: str, separator: str | None) -> tuple[pl.Dat
         head = file.read(8)
     if head.startswith(b"PAR1") or path.suffix == ".parquet":
         try:
-            return polars.read_parquet(path), None
+            frame = polars.read_parquet(path)
         except polars.exceptions.PolarsError as error:
             raise ValueError(f"{path} cannot be read as a Parquet table: {_first_line(error)}") from None
+        return _without_missing(path, frame), None
     text = _text(path, encoding)
     lines = list(islice((line for line in io.StringIO(text) if line.strip()), 2))
     if not lines:
@@ -50,11 +51,7 @@ def read_cells(path: Path, encoding: str, separator: str | None) -> tuple[pl.Dat
     except polars.exceptions.PolarsError as error:
         raise ValueError(_ragged(path, text, separator, len(names)) or f"{path}: {_first_line(error)}") from None
     frame.columns = names
-    cells = polars.all().str.strip_chars()
-    frame = frame.select(polars.when(cells.is_in(MISSING)).then(None).otherwise(cells).name.keep())
-    if frame.height == 0:
-        raise ValueError(f"{path} has column names ({', '.join(names)}) but no rows")
-    return frame, separator
+    return _without_missing(path, frame), separator
 
 
 def find_column(name: str, columns: Sequence[str], what: str) -> str:
@@ -75,18 +72,27 @@ def listed(names: Sequence[str]) -> str:
 def numbers(cells: pl.Series, separator: str | None) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The cells as float64 (NaN where missing), and which of them are there but are no finite numbers."""
     polars = _require()
-    made = cells.cast(polars.Float64, strict=False) if cells.dtype != polars.Object else cells
+    if not (cells.dtype.is_numeric() or cells.dtype in (polars.String, polars.Boolean)):
+        return np.full(len(cells), np.nan), np.asarray(cells.is_not_null().to_numpy())
+    made = cells.cast(polars.Float64, strict=False)
     if cells.dtype == polars.String and separator == ";":
         comma = cells.str.replace(",", ".", literal=True).cast(polars.Float64, strict=False)
         if made.null_count() > comma.null_count():  # "3,7" in a file parted by ";" is a decimal comma
             made = comma
-    if cells.dtype.is_temporal() or cells.dtype.is_nested():
-        made = polars.Series([None] * len(cells), dtype=polars.Float64)
     values = np.array(made.to_numpy(), dtype=np.float64)
     there = cells.is_not_null().to_numpy()
     if cells.dtype.is_float():
         return values, np.isinf(values)
     return values, there & ~np.isfinite(values)
+
+
+def _without_missing(path: Path, frame: pl.DataFrame) -> pl.DataFrame:
+    """The table with None for every way of writing that a value is missing, and without blanks around cells."""
+    polars = _require()
+    if frame.height == 0:
+        raise ValueError(f"{path} has column names ({listed(frame.columns)}) but no rows")
+    cells = polars.col(polars.String).str.strip_chars()
+    return frame.with_columns(polars.when(cells.is_in(MISSING)).then(None).otherwise(cells).name.keep())
 
 
 def _text(path: Path, encoding: str) -> str:

@@ -26,7 +26,7 @@ _HEAD = 200
 
 def looks_like_dates(cells: pl.Series) -> bool:
     """Whether a column holds dates, a few unreadable cells aside; plain numbers do not count."""
-    if cells.dtype.is_temporal():
+    if _is_stamp(cells):
         return True
     head = cells.drop_nulls().head(_HEAD)
     if str(cells.dtype) != "String" or len(head) == 0:
@@ -45,7 +45,7 @@ def read_times(cells: pl.Series, time_format: str | None) -> Times:
         raise ValueError(f"column {name!r}, row {_row(empty)}: the time is missing; every row needs one")
     if cells.dtype.is_integer():
         return np.asarray(cells.to_numpy(), dtype=np.int64)
-    if cells.dtype.is_temporal():
+    if _is_stamp(cells):
         return _stamps(cells)
     if str(cells.dtype) != "String":
         raise ValueError(f"column {name!r} is {cells.dtype}; expected dates, or integers that count time")
@@ -116,6 +116,12 @@ def _valid(whole: pl.DataFrame, given: list[Any]) -> bool:
         return whole.select(polars.datetime(*given)).to_series().null_count() == 0
     except polars.exceptions.PolarsError:
         return False
+
+
+def _is_stamp(cells: pl.Series) -> bool:
+    import polars
+
+    return cells.dtype in (polars.Date, polars.Datetime)
 
 
 def _read(cells: pl.Series, form: str) -> pl.Series:

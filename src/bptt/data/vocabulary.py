@@ -117,6 +117,4 @@ class Utf8Decoder:
         return self._utf8.decode(self._table[token])
 
     def flush(self) -> str:
-        text = self._utf8.decode(b"", final=True)
-        self._utf8.reset()
-        return text
+        return self._utf8.decode(b"", final=True)
