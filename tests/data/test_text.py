@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import io
 import re
 
 import numpy as np
@@ -123,6 +124,15 @@ def test_many_tokens_go_to_a_mapped_file(file, vocabulary, monkeypatch):
     assert isinstance(ids, np.memmap)
     assert not ids.flags.writeable
     assert ids.tolist() == vocabulary.encode(TEXT).tolist()
+
+
+def test_a_failure_in_mid_file_leaves_no_open_file(file, monkeypatch):
+    monkeypatch.setattr(encode, "SPILL", 10)
+    opened = []
+    monkeypatch.setattr(encode.tempfile, "TemporaryFile", lambda **_: opened.append(io.BytesIO()) or opened[0])
+    with pytest.raises(UnknownCharacter):
+        encode_file(file("a" * 99 + "é"), Characters("a"), chunk=8)
+    assert opened[0].closed
 
 
 def test_bytes_map_the_file_itself(file):

@@ -130,11 +130,13 @@ def test_subwords_learn_and_print_right():
     assert Subwords.fit(iter(TEXT * 20), size=300) == subwords
 
 
-def test_long_text_is_encoded_in_batches_like_in_one():
+@settings(deadline=None, max_examples=200)
+@given(text=TEXTS)
+def test_long_text_is_encoded_in_batches_like_in_one(text):
     subwords = VOCABULARIES[3]
-    text = (TEXT + "the   \n\n  end") * 700
-    assert len(text) > 1 << 15
-    assert subwords.encode(text).tolist() == subwords._tokenizer.encode(text).ids
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bptt.data.subwords._BATCH", 3)
+        assert subwords.encode(text).tolist() == subwords._tokenizer.encode(text).ids
 
 
 @pytest.mark.parametrize(

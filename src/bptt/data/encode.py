@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -96,10 +97,10 @@ def encode_file(
         with path.open("rb") as file:
             mark = len(codecs.BOM_UTF8) if file.read(3) == codecs.BOM_UTF8 else 0
         return np.memmap(path, dtype=np.uint8, mode="r", offset=mark)
-    kept = _Kept(ids_type(vocabulary.size))
-    for ids in _encoded(path, vocabulary, recut(chunks, vocabulary.cut)):
-        kept.add(ids)
-    return kept.array()
+    with closing(_Kept(ids_type(vocabulary.size))) as kept:
+        for ids in _encoded(path, vocabulary, recut(chunks, vocabulary.cut)):
+            kept.add(ids)
+        return kept.array()
 
 
 def _encoded(path: Path, vocabulary: Vocabulary, pieces: Iterator[str]) -> Iterator[Ids]:
@@ -123,7 +124,7 @@ class _Kept:
     def add(self, ids: NDArray[Any]) -> None:
         data = np.ascontiguousarray(ids, dtype=self._dtype).data
         if self._file is None and len(self._memory) + data.nbytes > SPILL:
-            self._file = tempfile.TemporaryFile(prefix="bptt-tokens-")  # noqa: SIM115 (the map keeps it open)
+            self._file = tempfile.TemporaryFile(prefix="bptt-tokens-")  # noqa: SIM115 (see close)
             self._file.write(self._memory)
             self._memory = bytearray()
         if self._file is None:
@@ -134,9 +135,12 @@ class _Kept:
     def array(self) -> Ids:
         if self._file is None:
             return np.frombuffer(self._memory, dtype=self._dtype)
-        with self._file as file:
-            file.flush()
-            return np.memmap(file, dtype=self._dtype, mode="r")
+        self._file.flush()
+        return np.memmap(self._file, dtype=self._dtype, mode="r")  # holds the file open by itself
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
 
 class Split(NamedTuple):

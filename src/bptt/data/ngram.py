@@ -104,10 +104,9 @@ class _Level:
         self.counts = counts.astype(np.int64)
         self._history = keys // size
         self._asked_history = before_asked
-        wanted = before_asked * size + asked
+        wanted = before_asked * size + asked  # negative, and so never found, after a history that is none
         at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        found = (before_asked >= 0) & (keys[at] == wanted) if len(keys) else np.zeros(len(asked), np.bool_)
-        self.asked = np.where(found, at, -1)
+        self.asked = np.where(keys[at] == wanted, at, -1) if len(keys) else np.full(len(asked), -1)
 
     def different_before(self, shorter: _Level) -> _Ints:
         """For each gram of the order below, how many different tokens came before it."""
