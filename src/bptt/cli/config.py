@@ -33,7 +33,8 @@ SET = Annotated[
                  rich_help_panel="Run", metavar="KEY=VALUE"),
 ]  # fmt: skip
 
-Chosen = dict[str, Any]
+PANELS = ("Data", "Network", "Through time", "Training", "Run")
+"""The groups of settings in the order in which help texts show them."""
 
 
 def with_options(command: Callable[..., None], settings: type[Settings]) -> Callable[..., None]:
@@ -43,7 +44,8 @@ def with_options(command: Callable[..., None], settings: type[Settings]) -> Call
         out, config, sets = (given.pop(name) for name in ("out", "config", "sets"))
         command(out, config, sets or [], {key: value for key, value in given.items() if value not in (None, [])})
 
-    parameters = [_parameter(key, field) for key, field in settings.model_fields.items()]
+    ordered = sorted(settings.model_fields.items(), key=lambda item: PANELS.index(_group(item[1])))
+    parameters = [_parameter(key, field) for key, field in ordered]
     for name, annotation in (("out", OUT), ("config", CONFIG), ("sets", SET)):
         parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

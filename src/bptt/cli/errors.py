@@ -15,8 +15,14 @@ MISUSE = (ValueError, TypeError, FileNotFoundError, IsADirectoryError, NotADirec
 FAILED = ("Diverged", "BadCheckpoint")  # by name, as naming the classes would import torch
 
 
+ORDER = ("demo", "train", "evaluate", "generate", "predict", "doctor")
+
+
 class Group(TyperGroup):
     """A group of commands whose errors are one line, unless ``--debug`` asks for the traceback."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return sorted(super().list_commands(ctx), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, standalone_mode: bool = True, **more: Any
@@ -55,7 +61,7 @@ def line(error: BaseException) -> str:
     if usage is not None:
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context is not None else ""
-        return " ".join(str(usage()).split()).rstrip(".") + hint
+        return " ".join(str(usage()).replace("Value error, ", "").replace("Input ", "").split()).rstrip(".") + hint
     if isinstance(error, OSError) and error.strerror is not None:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     text = " ".join(str(error).split())

@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 
 from bptt.cli.errors import Group
 from bptt.cli.say import examples
-from bptt.tasks.registry import Entry, tasks
+from bptt.tasks.registry import Entry, entry, tasks
 
 
 class Tasks(Group):
@@ -21,7 +21,7 @@ class Tasks(Group):
         return list(tasks)
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]  # noqa: ARG002
-        return _command(tasks[cmd_name]) if cmd_name in tasks else None
+        return _command(entry(cmd_name))
 
 
 app = typer.Typer(

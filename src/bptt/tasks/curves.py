@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from bptt.tasks.pictures import BLUE, INK, ORANGE, installed, picture
+from bptt.tasks.pictures import BLUE, INK, ORANGE, finish, installed, picture
 from bptt.train import read_log
 
 
@@ -15,21 +15,21 @@ def draw(folder: Path, unit: str, factor: float = 1.0, levels: Mapping[str, floa
     The path drawn to; nothing where matplotlib is not installed or there is nothing to draw.
     """
     lines = read_log(folder)
-    train = [(line["update"], line["loss"] * factor) for line in lines if line.get("loss") is not None]
+    train = _spread([(line["update"], line["loss"] * factor) for line in lines if line.get("loss") is not None])
     valid = [(line["update"], line["validation"] * factor) for line in lines if line.get("validation") is not None]
     if not installed() or not (train or valid):
         return []
     path = folder / "loss.png"
-    with picture(path) as (axes,):
+    with picture(path) as panels:
+        axes = panels[0]
         if train:
-            axes.plot(*zip(*train, strict=True), color=BLUE, alpha=0.35, linewidth=1)
-            smooth = _smooth([loss for _, loss in train])
-            axes.plot([update for update, _ in train], smooth, color=BLUE, linewidth=1.8, label="training")
+            axes.plot(*zip(*train, strict=True), color=BLUE, alpha=0.3, linewidth=1)
+            axes.plot(*zip(*_smooth(train), strict=True), color=BLUE, linewidth=1.8, label="training")
         if valid:
             axes.plot(*zip(*valid, strict=True), color=ORANGE, linewidth=1.8, marker="o", markersize=4, label="validation")
             update, least = min(valid, key=lambda point: point[1])
             axes.annotate(
-                f"{least:.3f}", (update, least), textcoords="offset points", xytext=(0, -14), ha="center", color=ORANGE
+                f"{least:.3f}", (update, least), textcoords="offset points", xytext=(0, -15), ha="center", color=ORANGE
             )
         for label, value in (levels or {}).items():
             axes.axhline(value, color=INK, linewidth=1.2, linestyle=(0, (5, 4)))
@@ -43,16 +43,26 @@ def draw(folder: Path, unit: str, factor: float = 1.0, levels: Mapping[str, floa
         axes.set_xlim(0)
         axes.set_xlabel("updates")
         axes.set_ylabel(unit)
-        axes.legend(loc="upper right" if not levels else "center right")
+        finish(panels)
     return [path]
 
 
-def _smooth(values: list[float]) -> list[float]:
-    """A running mean that weighs the last twentieth of the run."""
-    keep = 1 - 1 / max(1, len(values) / 20)
+Points = list[tuple[int, float]]
+
+
+def _spread(points: Points) -> Points:
+    """Without the points that stand for a few updates only, as a log has at the end of an epoch: they are mostly noise."""
+    gaps = [update - before for (update, _), (before, _) in zip(points, [(0, 0.0), *points], strict=False)]
+    usual = sorted(gaps)[len(gaps) // 2] if gaps else 0
+    return [point for point, gap in zip(points, gaps, strict=True) if 2 * gap >= usual]
+
+
+def _smooth(points: Points) -> Points:
+    """A running mean over about a twentieth of the run."""
+    keep = 1 - 1 / max(1, len(points) / 20)
     total = weight = 0.0
     out = []
-    for value in values:
+    for update, value in points:
         total, weight = keep * total + value, keep * weight + 1
-        out.append(total / weight)
+        out.append((update, total / weight))
     return out

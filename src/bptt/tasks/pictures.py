@@ -54,3 +54,17 @@ def picture(path: Path, panels: int = 1) -> Iterator[list[Axes]]:
         yield list(figure.subplots(panels, 1, squeeze=False)[:, 0])
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=144, transparent=True)
+
+
+def finish(panels: list[Axes], title: str = "") -> None:
+    """What all pictures end with: the legend above the first panel, the title below the last, dates written short."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    for axes in panels:
+        if isinstance(axes.xaxis.get_major_locator(), AutoDateLocator):
+            locator: Any = AutoDateLocator(maxticks=8)  # type: ignore[no-untyped-call]
+            axes.xaxis.set_major_locator(locator)
+            axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    panels[0].legend(loc="lower left", ncols=6, bbox_to_anchor=(-0.01, 1.0), borderaxespad=0.2, columnspacing=1.4)
+    if title:
+        panels[-1].set_xlabel(title)

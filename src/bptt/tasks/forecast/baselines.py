@@ -35,8 +35,8 @@ class Profile:
         np.add.at(sums, where, np.where(there, values, 0.0))
         np.add.at(counts, where, there)
         around = _AROUND if cycle == "year" and places == 366 else 0
-        shifts = range(-around, around + 1)
-        sums, counts = (sum(np.roll(a, shift, axis=0) for shift in shifts) for a in (sums, counts))
+        near = (np.arange(places)[:, None] + np.arange(-around, around + 1)) % places
+        sums, counts = sums[near].sum(1), counts[near].sum(1)
         overall = sums.sum(0) / np.maximum(counts.sum(0), 1)
         return cls(cycle, np.where(counts > 0, sums / np.maximum(counts, 1), overall))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.tasks.pictures import BLUE, INK, ORANGE, picture
+from bptt.tasks.pictures import BLUE, INK, ORANGE, finish, picture
 
 Floats = NDArray[np.float64]
 
@@ -54,9 +54,9 @@ class Outlook:
                 joined = np.concatenate([self.axis[split - 1 : split], ahead])
                 for low in range(middle):
                     high = len(self.levels) - 1 - low
-                    band = [np.concatenate([self.past[-1:, c], self.quantiles[:, c, q]]) for q in (low, high)]
+                    below, above = (np.concatenate([self.past[-1:, c], self.quantiles[:, c, q]]) for q in (low, high))
                     label = f"{self.levels[high] - self.levels[low]:.0%} interval"
-                    axes.fill_between(joined, *band, color=ORANGE, alpha=0.22, linewidth=0, label=label)
+                    axes.fill_between(joined, below, above, color=ORANGE, alpha=0.16 + 0.16 * low, linewidth=0, label=label)
                 median = np.concatenate([self.past[-1:, c], self.quantiles[:, c, middle]])
                 few = len(ahead) <= 12
                 axes.plot(joined, median, color=ORANGE, linewidth=1.8, marker="o" if few else None, markersize=4,
@@ -67,7 +67,7 @@ class Outlook:
                     axes.plot(ahead, self.truth[:, c], color=INK, linewidth=1.2, linestyle=(0, (4, 3)), label="what came")
                 axes.set_ylabel(target)
                 axes.margins(x=0.02)
-            panels[0].legend(loc="upper left", ncols=5, bbox_to_anchor=(0, 1.16))
+            finish(panels)
 
 
 @dataclass(frozen=True)
@@ -93,5 +93,4 @@ class Backtest:
                 axes.plot(self.axis, self.quantiles[:, c, middle], color=ORANGE, linewidth=1.6, label="forecast")
                 axes.set_ylabel(target)
                 axes.margins(x=0.01)
-            panels[0].legend(loc="upper left", ncols=3, bbox_to_anchor=(0, 1.16))
-            panels[0].set_title(self.title, loc="right", fontsize=9)
+            finish(panels, self.title)

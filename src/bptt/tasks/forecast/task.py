@@ -213,10 +213,8 @@ class TrainedForecast(Trained):
         what = self.what
         table = _read(self.settings, data or self.settings.data, what.targets, what.past, what.known, what.time)
         if str(table.frequency) != what.frequency:
-            raise ValueError(
-                f"the rows of {data or self.settings.data} are {table.frequency or 'unevenly'} apart, but the model was trained "
-                f"on rows {what.frequency} apart"
-            )
+            name, every = data or self.settings.data, table.frequency or "unevenly"
+            raise ValueError(f"the rows of {name} are {every} apart, but the model was trained on rows {what.frequency} apart")
         return table
 
     def _held_out(self, data: str | None, part: str | None) -> tuple[Table, Rows, str]:
