@@ -30,7 +30,7 @@ MOMENTS = (0.01, 0.05, 0.15, 0.4, 0.75)  # of the training, when it writes a sam
 
 def demo(
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove runs/demo first and begin anew.")] = False,
-    minutes: Annotated[float, typer.Option(min=0.01, help="Stop training after so many minutes.")] = 4.0,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Stop training after so many minutes.")] = 3.5,
 ) -> None:
     """Train a small character model on Python's own manual, and let it write as it learns."""
     from bptt.cli.training import train
@@ -41,7 +41,7 @@ def demo(
         if not (FOLDER / "config.json").exists():
             raise ValueError(f"{FOLDER} is no run of bptt: remove it yourself")
         shutil.rmtree(FOLDER)
-    manual = "\n".join(_topics().values())
+    manual = _manual()
     text.parent.mkdir(parents=True, exist_ok=True)
     if not text.exists() or text.read_text(encoding="utf-8") != manual:
         text.write_text(manual, encoding="utf-8", newline="\n")
@@ -62,21 +62,29 @@ def _settings(text: Path, minutes: float) -> TextSettings:
             "unit": "character",
             "cell": "lstm",
             "hidden": 256,
-            "dropout": 0.0,
+            "dropout": 0.1,
             "rows": 32,
             "through": "truncated:k1=64",
             "lr": 0.005,
-            "epochs": 5,
+            "epochs": 8,
             "minutes": minutes,
             "validate_every": 50,
         },
     )
 
 
-def _topics() -> dict[str, str]:
-    from pydoc_data import topics
+def _manual() -> str:
+    """The topics of Python's help, each paragraph once: many topics repeat another's, which would give the answer away."""
+    from pydoc_data.topics import topics
 
-    return dict(sorted(topics.topics.items()))
+    seen = set()
+    kept = []
+    for paragraph in (p for name in sorted(topics) for p in topics[name].split("\n\n")):
+        words = " ".join(paragraph.split())
+        if words not in seen:
+            seen.add(words)
+            kept.append(paragraph)
+    return "\n\n".join(kept)
 
 
 def _writer(task: Task) -> Callable[[Moment], str | None]:

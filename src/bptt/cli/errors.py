@@ -39,7 +39,7 @@ class Group(TyperGroup):
         except BrokenPipeError:
             # The reader (head, say) has gone: what remains in the buffer must not raise again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(141)
+            sys.exit(1)
         except (KeyboardInterrupt, typer.Abort):
             print("bptt: interrupted", file=sys.stderr)
             sys.exit(130)

@@ -11,7 +11,8 @@ from typing import Any
 from bptt.cli.say import console, show
 from bptt.tasks.config import TrainingSettings, build, gather, option
 from bptt.tasks.registry import Entry
-from bptt.tasks.task import Task, Trained, settings_of
+from bptt.tasks.report import Report
+from bptt.tasks.task import NothingHeldOut, Task, Trained, settings_of
 from bptt.train import Interrupted, Result, read_config
 from bptt.train.moment import Callback
 from bptt.train.progress import clock
@@ -56,7 +57,10 @@ def train(
         raise
     out.print(f"\n{_told(result)}\n", markup=False, soft_wrap=True)
     trained = kind.open(folder)
-    report = trained.evaluate()
+    try:
+        report = trained.evaluate()
+    except NothingHeldOut as nothing:
+        report = Report(remarks=[f"Not measured: {nothing}."])
     show(out, report)
     for path in task.pictures(folder, report):
         out.print(f"[bold]{'picture':<9}[/bold] {path}", soft_wrap=True)

@@ -15,7 +15,7 @@ from bptt.data import Source
 from bptt.tasks.config import TrainingSettings
 from bptt.tasks.report import Report
 from bptt.through import parse
-from bptt.train import FolderError, Logs, Moment, Result, Run, Validation, load_weights, read_config
+from bptt.train import FolderError, Interrupted, Logs, Moment, Result, Run, Validation, load_weights, read_config
 from bptt.train.checkpoint import write_atomic
 from bptt.train.feed import windows_of
 
@@ -23,12 +23,19 @@ Which = str | int | None
 """``"best"``, ``"last"``, the number of a checkpoint, or ``None``: the best if there is one, else the last."""
 
 
+class NothingHeldOut(ValueError):
+    """A run was trained on all there was, and nothing is left to measure it on."""
+
+
 class Trained(ABC):
     """A trained model with all it needs to be used, as its run's folder holds it."""
 
     @abstractmethod
     def evaluate(self, data: str | None = None, **how: Any) -> Report:
-        """How good it is, beside plain baselines: on what was held out, or on a file of the user's own."""
+        """How good it is, beside plain baselines: on what was held out, or on a file of the user's own.
+
+        **Raises** `NothingHeldOut` where the run held out nothing and no file is given.
+        """
 
 
 class Task(ABC):
@@ -80,13 +87,11 @@ class Task(ABC):
     def fit(self, folder: Path, *, callbacks: Iterable[Callable[[Moment], str | None]] = (), progress: bool = True) -> Result:
         """Trains as the settings say, in ``folder``; goes on where a run is there. See `bptt.Run.fit` for what it raises."""
         given = self.settings
-        kept = False
 
         def keep(moment: Moment | None = None) -> None:  # noqa: ARG001
-            nonlocal kept
-            if not kept and (folder / "config.json").exists():
-                write_atomic(folder / self.artifact, json.dumps(self.fitted(), ensure_ascii=False).encode() + b"\n")
-                kept = True
+            path = folder / self.artifact
+            if (folder / "config.json").exists() and not path.exists():
+                write_atomic(path, json.dumps(self.fitted(), ensure_ascii=False).encode() + b"\n")
 
         run = Run(
             self.model,
@@ -108,9 +113,12 @@ class Task(ABC):
             config=config_of(self.name, given),
         )
         try:
-            return run.fit(epochs=given.epochs, seconds=None if given.minutes is None else given.minutes * 60)
-        finally:
+            result = run.fit(epochs=given.epochs, seconds=None if given.minutes is None else given.minutes * 60)
+        except Interrupted:
             keep()
+            raise
+        keep()
+        return result
 
 
 def config_of(name: str, settings: TrainingSettings) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from bptt.tasks.forecast.model import ForecastModel, Pinball, check_quantiles
 from bptt.tasks.forecast.outlook import Backtest, Floats, Outlook
 from bptt.tasks.forecast.score import score
 from bptt.tasks.report import Report
-from bptt.tasks.task import Task, Trained, Which, load, parameters, seeded, settings_of, stored
+from bptt.tasks.task import NothingHeldOut, Task, Trained, Which, load, parameters, seeded, settings_of, stored
 from bptt.train import FolderError, read_config
 
 _BATCH = 256  # windows forecast side by side
@@ -226,7 +226,7 @@ class TrainedForecast(Trained):
         name = part or ("test" if parts.test[1] > parts.test[0] else "valid")
         rows: Rows = getattr(parts, name)
         if rows[1] <= rows[0]:
-            raise ValueError(f"this run held out no part {name!r}: give a table to evaluate on, --data FILE")
+            raise NothingHeldOut(f"this run held out no part {name!r}: give a table to evaluate on, --data FILE")
         return extended, rows, f"the {'validation' if name == 'valid' else name} part"
 
     def _windows(self, table: Table, rows: Rows) -> Windows:

@@ -9,6 +9,7 @@ import numpy as np
 from bptt.data import Stream, Vocabulary, encode_file, fit_vocabulary, split
 from bptt.data.text import Progress
 from bptt.data.vocabulary import Ids
+from bptt.tasks.task import NothingHeldOut
 from bptt.tasks.text.config import TextSettings
 
 _CONTEXT = 1024  # tokens that a row of an evaluation holds at least, so that its empty beginning hardly counts
@@ -26,12 +27,12 @@ class Corpus:
     def held_out(self, part: str | None = None) -> tuple[str, Ids]:
         """The part of that name; unless named, the test part if there is one, else the validation part.
 
-        **Raises** ``ValueError`` where nothing was held out.
+        **Raises** `NothingHeldOut`.
         """
         name = part or ("test" if len(self.test) else "valid")
         tokens: Ids = getattr(self, name)
         if not len(tokens):
-            raise ValueError(f"this run held out no part {name!r}: give a text to evaluate on, --data FILE")
+            raise NothingHeldOut(f"this run held out no part {name!r}: give a text to evaluate on, --data FILE")
         return name, tokens
 
 
