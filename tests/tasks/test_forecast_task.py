@@ -5,7 +5,8 @@ import pytest
 
 from bptt.tasks.config import settle
 from bptt.tasks.forecast.config import ForecastSettings
-from bptt.tasks.forecast.task import Fitted, ForecastTask
+from bptt.tasks.forecast.fitted import Fitted
+from bptt.tasks.forecast.task import ForecastTask
 
 
 def write_series(path, rows=420, changed_from=None, seed=0):

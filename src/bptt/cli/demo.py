@@ -66,9 +66,9 @@ def _settings(text: Path, minutes: float) -> TextSettings:
             "rows": 32,
             "through": "truncated:k1=64",
             "lr": 0.005,
-            "epochs": 8,
+            "epochs": 14,
             "minutes": minutes,
-            "validate_every": 50,
+            "validate_every": 150,
         },
     )
 

@@ -108,7 +108,7 @@ def predict(
 ) -> None:
     """Forecast the rows after the end of a table."""
     trained = _open(run, which, threads)
-    from bptt.tasks.forecast.task import TrainedForecast
+    from bptt.tasks.forecast.trained import TrainedForecast
 
     if not isinstance(trained, TrainedForecast):
         raise ValueError(f"{run} holds no forecast model: bptt generate {run}")
