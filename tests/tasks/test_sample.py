@@ -54,6 +54,10 @@ def test_the_nucleus_is_the_smallest_set_that_reaches_top_p(top_p, kept):
     assert set(drawn([math.log2(0.5) * math.log(2), *log(0.3, 0.15, 0.05)], n=1500, top_p=top_p)) == kept
 
 
+def test_the_nucleus_that_reaches_top_p_exactly_takes_no_more():
+    assert len(drawn([0.0] * 4, top_p=0.5)) == 2
+
+
 def test_the_nucleus_is_of_what_top_k_has_left():
     # 0.5 and 0.3 alone are 0.625 and 0.375: the first one does not reach 0.6 in the whole, but does among the two
     assert set(drawn(log(0.5, 0.3, 0.2), top_k=2, top_p=0.6)) == {0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +24,7 @@ EXAMPLES = examples(
 )
 FOLDER = Path("runs/demo")
 PROMPT = "The "
-LENGTH = 240
+LENGTH, WIDTH = 240, 100
 HOW: dict[str, Any] = {"temperature": 0.7, "seed": 1}
 MOMENTS = (0.01, 0.05, 0.15, 0.4, 0.75)  # of the training, when it writes a sample: the early ones differ most
 
@@ -102,7 +103,8 @@ def _writer(task: Task) -> Callable[[Moment], str | None]:
         while waiting and moment.update >= waiting[0]:
             waiting.pop(0)
         text = "".join(generate(moment.model, task.vocabulary, PROMPT, LENGTH, **HOW))
-        shown = "\n".join(f"  │ {line}" for line in (PROMPT + text).splitlines())
+        lines = [part for line in (PROMPT + text).splitlines() for part in textwrap.wrap(line, WIDTH) or [""]]
+        shown = "\n".join(f"  │ {line}" for line in lines)
         return f"\nafter {moment.update} of {total} updates it writes:\n{shown}\n"
 
     return write

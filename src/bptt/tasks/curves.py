@@ -26,16 +26,14 @@ def draw(folder: Path, unit: str, factor: float = 1.0, levels: Mapping[str, floa
             axes.plot(*zip(*train, strict=True), color=BLUE, alpha=0.3, linewidth=1)
             axes.plot(*zip(*_smooth(train), strict=True), color=BLUE, linewidth=1.8, label="training")
         if valid:
-            axes.plot(*zip(*valid, strict=True), color=ORANGE, linewidth=1.8, marker="o", markersize=4, label="validation")
-            update, least = min(valid, key=lambda point: point[1])
-            axes.annotate(
-                f"{least:.3f}", (update, least), textcoords="offset points", xytext=(0, -15), ha="center", color=ORANGE
-            )
+            label = f"validation, best {min(loss for _, loss in valid):.3f}"
+            axes.plot(*zip(*valid, strict=True), color=ORANGE, linewidth=1.8, marker="o", markersize=4, label=label)
         for label, value in (levels or {}).items():
             axes.axhline(value, color=INK, linewidth=1.2, linestyle=(0, (5, 4)))
+            right = value > (valid or train)[-1][1]  # where the curves are not
             axes.annotate(
-                f"{label} {value:.3f}", (1, value), xycoords=("axes fraction", "data"), textcoords="offset points",
-                xytext=(-2, 3), ha="right", color=INK,
+                f"{label} {value:.3f}", (float(right), value), xycoords=("axes fraction", "data"),
+                textcoords="offset points", xytext=(-2, 3) if right else (4, 3), ha="right" if right else "left", color=INK,
             )  # fmt: skip
         shown = [loss for _, loss in train[len(train) // 20 :] + valid] + list((levels or {}).values())
         margin = 0.08 * (max(shown) - min(shown)) or 0.1
@@ -58,8 +56,8 @@ def _spread(points: Points) -> Points:
 
 
 def _smooth(points: Points) -> Points:
-    """A running mean over about a twentieth of the run."""
-    keep = 1 - 1 / max(1, len(points) / 20)
+    """A running mean over about a fiftieth of the run."""
+    keep = 1 - 1 / max(1, len(points) / 50)
     total = weight = 0.0
     out = []
     for update, value in points:
