@@ -38,12 +38,12 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print it as JSON."
         return
     out = console()
     for title in ("versions", "machine"):
-        out.print(table((title, ""), [(key, str(value)) for key, value in found[title].items()]))
+        out.print(table((title, ""), [(key, str(value)) for key, value in found[title].items()], words=True))
     extras = [(name, each["version"] or "missing", each["for"], each["install"]) for name, each in found["extras"].items()]
-    out.print(table(("extras", "version", "for", "install"), extras))
+    out.print(table(("extras", "version", "for", "install"), extras, words=True))
     names = list(next(iter(found["kernels"].values())))
     rows = [(layer, _chosen(serves), *(serves[name] for name in names)) for layer, serves in found["kernels"].items()]
-    out.print(table(("layer", "auto takes", *names), rows))
+    out.print(table(("layer", "auto takes", *names), rows, words=True))
 
 
 def _versions() -> dict[str, str]:

@@ -26,14 +26,16 @@ def console() -> Console:
     return made if made.is_terminal else Console(highlight=False, width=200, soft_wrap=True)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", strong: int | None = None) -> Table:
-    """Rows under columns, the first column to the left and the others to the right; row ``strong`` is the one to look at."""
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", strong: int | None = None, words: bool = False
+) -> Table:
+    """Rows under columns, numbers to the right, or ``words`` to the left and broken; row ``strong`` is the one to look at."""
     from rich import box
     from rich.table import Table
 
     made = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for position, column in enumerate(columns):
-        made.add_column(column, justify="right" if position else "left", no_wrap=True)
+        made.add_column(column, justify="right" if position and not words else "left", no_wrap=not (words and position))
     for position, row in enumerate(rows):
         made.add_row(*row, style="bold green" if position == strong else None)
     return made

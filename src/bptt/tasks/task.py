@@ -78,6 +78,12 @@ class Task(ABC):
     def next_commands(self, folder: Path) -> list[str]:
         """What a user may want to do now."""
 
+    def longer(self, folder: Path) -> str:
+        """The command that trains the run in ``folder`` for twice as long in all."""
+        given = self.settings
+        more = f"--epochs {2 * given.epochs}" if given.minutes is None else f"--minutes {2 * given.minutes:g}"
+        return f"bptt train {self.name} --out {folder} {more}"
+
     def updates(self) -> int:
         """The updates that all epochs make, where every sequence has its known length."""
         each = windows_of(self.source, parse(self.settings.through))

@@ -87,5 +87,5 @@ class ForecastTask(Task):
         return [
             f"bptt predict {folder} --out next.csv --plot next.png",
             f"bptt evaluate {folder}",
-            f"bptt train forecast --out {folder} --epochs {2 * self.settings.epochs}",
+            self.longer(folder),
         ]

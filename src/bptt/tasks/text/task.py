@@ -74,7 +74,7 @@ class TextTask(Task):
         return [
             f"bptt generate {folder} --temperature 0.8",
             f"bptt evaluate {folder}",
-            f"bptt train text --out {folder} --epochs {2 * self.settings.epochs}",
+            self.longer(folder),
         ]
 
 
