@@ -121,7 +121,7 @@ again(Path(sys.argv[1]), callbacks=[wait]).fit(epochs=2)
 
 
 def test_in_use_by_another_process(trained: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
     command = [sys.executable, "-c", HOLDER, str(trained)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
         try:

@@ -20,6 +20,7 @@ from tests.train.runs import (
     die_after,
     fresh,
     outcome,
+    pair,
     plateau,
     stop_after,
     streamed,
@@ -97,6 +98,20 @@ def test_a_run_that_was_asked_for_more_ends_as_one_asked_for_all(tmp_path: Path,
     assert_same(a["train"]["optimizer"], b["train"]["optimizer"])
     assert_same(a["train"]["random"], b["train"]["random"])
     assert_same(a["log"], b["log"])
+
+
+@pytest.mark.parametrize("first", [3, 5, 7])
+def test_the_validation_that_only_an_end_brings_steers_nothing(tmp_path: Path, first: int) -> None:
+    more: dict[str, Any] = {"validation": Validation(pair(9, 77), every=2), "optimizer": "sgd", "lr": 3.0, "clip": 1.0}
+    fresh(plateau, tmp_path / "a", **more).fit(updates=10)
+    fresh(plateau, tmp_path / "b", **more).fit(updates=first)
+    assert read_log(tmp_path / "b")[-1]["update"] == first
+    assert "validation" in read_log(tmp_path / "b")[-1]
+    fresh(plateau, tmp_path / "b", **more).fit(updates=10)
+    a, b = outcome(tmp_path / "a"), outcome(tmp_path / "b")
+    assert_same(a["weights"], b["weights"])
+    assert_same(a["train"]["schedule"], b["train"]["schedule"])
+    assert a["train"]["ledger"]["stale"] == b["train"]["ledger"]["stale"]
 
 
 def test_going_on_with_the_same_run_object_in_memory_is_the_same_as_in_a_folder(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ class Ledger:
     """Counts since the beginning of a run.
 
     ``sequence`` of ``epoch`` is the one under way, or the next one; ``steps`` and ``targets`` have been seen; ``loss`` and
-    ``count`` are sums since the last log line; ``best`` is the least validation loss, ``stale`` the validations since it.
+    ``count`` are sums since the last log line; ``best`` is the least validation loss; ``least`` is the same without the
+    validations that only the end of a sitting brings, and ``stale`` counts those since it, for patience.
     """
 
     update: int = 0
@@ -31,6 +32,7 @@ class Ledger:
     count: int = 0
     best: float | None = None
     best_update: int | None = None
+    least: float | None = None
     stale: int = 0
     validated: int = 0
 
