@@ -32,6 +32,7 @@ class Caller:
             raise TypeError(f"{name}.forward cannot be called with (x, state): a stateful module is y, state = model(x, state)")
         self._takes = {flag for flag in ("mask", "reset") if taken is not None and flag in taken.parameters}
         self._expected: State = None
+        self._form: Any = None
         self.whole = _needs_whole(self._core)
         self.trainable = any(parameter.requires_grad for parameter in model.parameters())
         found = {parameter.device for parameter in model.parameters() if parameter.device.type not in ("cpu", "meta")}
@@ -64,7 +65,8 @@ class Caller:
             if state is not None:
                 states.check_same(after, state, f"{where}: the state given does not fit")
             self._expected = states.map_leaves(lambda t: torch.empty_like(t, device="meta"), after)
-        else:
+            self._form = states.form(after)
+        elif states.form(after) != self._form:
             states.check_same(self._expected, after, f"{where}: the state has changed its form")
         return y, after
 

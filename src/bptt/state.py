@@ -112,6 +112,15 @@ def restore(template: State, dumped: dict[str, Any]) -> State:
     return _map(put, template)
 
 
+def form(state: State) -> Any:
+    """Structure, shapes and dtypes as one value: equal for states of the same form, and quickly compared."""
+    if isinstance(state, Tensor):
+        return state.shape, state.dtype
+    if type(state) is tuple:
+        return tuple([form(item) for item in state])
+    return {name: (leaf.shape, leaf.dtype) for name, leaf in named_leaves(state)}
+
+
 def check_known(state: State, where: str) -> None:
     """Refuses a state with parts that cannot be looked into, and so be neither carried without history nor reset.
 
