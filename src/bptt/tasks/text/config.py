@@ -23,6 +23,8 @@ class TextSettings(TrainingSettings):
     embed: int | None = setting(None, "Size of a token's embedding; 64 for characters and bytes, else hidden.", "Network", ge=1)
     tie: bool = setting(False, "Read out with the embedding's weights; needs embed = hidden.", "Network")
 
+    restart: float = setting(0.02, "Share of a row's windows that start afresh: so it learns to begin.", "Training", ge=0, le=1)
+
     @field_validator("valid", "test", mode="before")
     @classmethod
     def _share(cls, value: Any) -> Any:

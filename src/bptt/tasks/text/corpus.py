@@ -57,6 +57,23 @@ def read_corpus(settings: TextSettings, vocabulary: Vocabulary | None = None, pr
     return Corpus(vocabulary, **parts)
 
 
+def training(tokens: Ids, rows: int, restart: float, every: int, seed: int) -> Stream:
+    """Tokens to learn from; before each ``every`` steps of a row its state starts afresh with probability ``restart``.
+
+    A network that is trained with a carried state alone meets a fresh one only at the beginning of an epoch. It may then do
+    badly, for as long as it runs, wherever it starts on a text of its own. Melis, Dyer & Blunsom 2018, arXiv 1707.05589.
+    """
+    plain = Stream(tokens, rows=rows)
+    if not restart:
+        return plain
+    each, longer = divmod(len(tokens) - 1, rows)
+    row = np.arange(rows)
+    begins = row * each + np.minimum(row, longer)  # as `Stream` deals out its rows
+    positions = begins + np.arange(every, each, every)[:, None]
+    drawn = np.random.Generator(np.random.PCG64(seed)).random(positions.shape) < restart
+    return Stream(tokens, rows=rows, resets=np.sort(positions[drawn]))
+
+
 def evaluation(tokens: Ids, rows: int) -> Stream:
     """Tokens to measure on, in at most ``rows`` rows of some length."""
     return Stream(tokens, rows=max(1, min(rows, len(tokens) // _CONTEXT)))

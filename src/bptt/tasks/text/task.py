@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bptt import CrossEntropy
-from bptt.data import Stream, Vocabulary, encode_file, vocabulary_from_json
+from bptt.data import Vocabulary, encode_file, vocabulary_from_json
 from bptt.tasks import curves
 from bptt.tasks.config import Settings, TrainingSettings
 from bptt.tasks.report import Report
 from bptt.tasks.task import Task, Trained, Which, load, parameters, seeded, settings_of, stored
 from bptt.tasks.text.config import TextSettings
-from bptt.tasks.text.corpus import evaluation, read_corpus
+from bptt.tasks.text.corpus import evaluation, read_corpus, training
 from bptt.tasks.text.model import TextModel
 from bptt.tasks.text.sample import generate
 from bptt.tasks.text.score import score
+from bptt.through import parse
 from bptt.train import FolderError, read_config
+
+_STRETCH = 64  # steps, where the strategy has no windows of its own
 
 
 class TextTask(Task):
@@ -35,7 +38,8 @@ class TextTask(Task):
             vocabulary = _vocabulary(folder)
         self.corpus = read_corpus(self.settings, vocabulary)
         self.vocabulary = self.corpus.vocabulary
-        self.source = Stream(self.corpus.train, rows=self.settings.rows)
+        every = getattr(parse(self.settings.through), "k1", _STRETCH)  # windows that start afresh are not cut in two
+        self.source = training(self.corpus.train, self.settings.rows, self.settings.restart, every, self.settings.seed)
         self.validation = evaluation(self.corpus.valid, self.settings.rows) if len(self.corpus.valid) else None
         self.loss = CrossEntropy()
         seeded(self.settings.seed)
