@@ -30,7 +30,7 @@ def test_the_folder_holds_the_whole_configuration_and_the_vocabulary(trained, te
     record = read_config(trained)
     assert record["config"]["task"] == "text"
     assert record["config"]["settings"]["hidden"] == 8
-    assert record["config"]["settings"]["lr"] == 0.002
+    assert record["config"]["settings"]["lr"] == 0.003
     assert record["config"]["settings"]["data"] == str(text)
     assert record["config"]["session"]["epochs"] == 2
     assert json.loads((trained / "vocabulary.json").read_text())["kind"] == "character"
@@ -89,7 +89,7 @@ def test_options_that_differ_from_the_run_are_named(trained, bptt):
     result = bptt("train", "text", "--out", trained, "--hidden", "16", "--rows", "4", "--set", "lr=0.5")
     assert result.exit_code == 2
     assert "--hidden 16 (there: 8)" in result.stderr
-    assert "--lr 0.5 (there: 0.002)" in result.stderr
+    assert "--lr 0.5 (there: 0.003)" in result.stderr
     assert "--rows" not in result.stderr
     assert sorted(path.name for path in trained.iterdir()) == before
 

@@ -147,7 +147,7 @@ def _item(kind: type[Settings], item: str) -> tuple[str, Any]:
 
 
 def _absolute(value: Any) -> Any:
-    return str(Path(value).expanduser().absolute()) if isinstance(value, str) and not _is_number(value) else value
+    return str(Path(value).expanduser().resolve()) if isinstance(value, str) and not _is_number(value) else value
 
 
 def _is_number(text: str) -> bool:

@@ -19,7 +19,7 @@ class Pace:
         self._budget = budget
         self._started = self._marked = 0.0
         self._before, self._first = 0.0, 0
-        self._paused, self._targets = 0.0, 0
+        self._paused, self._targets, self._rate = 0.0, 0, math.nan
 
     def begin(self, at: Ledger) -> None:
         """The sitting begins now, where ``at`` stands."""
@@ -44,12 +44,13 @@ class Pace:
         self._targets += targets
 
     def rate(self) -> float:
-        """Targets per second of training since `mark`; NaN where there were none."""
+        """Targets per second of training since `mark`; where there were none yet, of the time before it (NaN: never any)."""
         passed = time.perf_counter() - self._marked - self._paused
-        return self._targets / passed if self._targets and passed > 0 else math.nan
+        return self._targets / passed if self._targets and passed > 0 else self._rate
 
     def mark(self) -> None:
         """`rate` counts from here."""
+        self._rate = self.rate()
         self._marked, self._paused, self._targets = time.perf_counter(), 0.0, 0
 
     def done(self, at: Ledger) -> float | None:

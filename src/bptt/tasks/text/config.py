@@ -21,6 +21,8 @@ class TextSettings(TrainingSettings):
     valid: float | str = setting(0.05, "Share of the text, at its end, to validate on; or a file.", "Data")
     test: float | str = setting(0.0, "Share of the text, after that, kept for the end; or a file.", "Data")
     embed: int | None = setting(None, "Size of a token's embedding; 64 for characters and bytes, else hidden.", "Network", ge=1)
+    dropout: float = setting(0.2, "Share of activations dropped in training.", "Network", ge=0, lt=1)
+    lr: float = setting(3e-3, "Learning rate.", "Training", gt=0)
     tie: bool = setting(False, "Read out with the embedding's weights; needs embed = hidden.", "Network")
 
     restart: float = setting(0.02, "Share of a row's windows that start afresh: so it learns to begin.", "Training", ge=0, le=1)
