@@ -31,7 +31,7 @@ MOMENTS = (0.01, 0.05, 0.15, 0.4, 0.75)  # of the training, when it writes a sam
 
 def demo(
     fresh: Annotated[bool, typer.Option("--fresh", help="Remove runs/demo first and begin anew.")] = False,
-    minutes: Annotated[float, typer.Option(min=0.01, help="Stop training after so many minutes.")] = 3.5,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Stop training after so many minutes.")] = 4.0,
 ) -> None:
     """Train a small character model on Python's own manual, and let it write as it learns."""
     from bptt.cli.training import train
@@ -64,12 +64,12 @@ def _settings(text: Path, minutes: float) -> TextSettings:
             "cell": "lstm",
             "hidden": 256,
             "dropout": 0.1,
-            "rows": 32,
+            "rows": 16,
             "through": "truncated:k1=64",
-            "lr": 0.005,
-            "epochs": 14,
+            "lr": 0.004,
+            "epochs": 13,
             "minutes": minutes,
-            "validate_every": 150,
+            "validate_every": 300,
         },
     )
 
