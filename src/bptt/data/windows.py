@@ -67,7 +67,6 @@ class Windows:
         wanted = values[:, : len(self.table.targets)].copy()
         wanted[~self.table.observed[:, : wanted.shape[1]]] = np.nan
         wanted[: self.rows[0]] = np.nan
-        wanted[self.rows[1] :] = np.nan
         self._targets = torch.from_numpy(wanted).to(dtype)
         self.origins = self._find_origins(np.asarray(np.isfinite(wanted).any(axis=1)))
 

@@ -45,6 +45,8 @@ class Loop:
         self._schedule: LRScheduler | None
         self._stepped: ScheduleMoment | None
         self._schedule, self._stepped = make_schedule(run.schedule, run.optimizer, self.pace.updates) or (None, None)
+        if self._stepped == "validation" and run.validation is None:
+            raise ValueError("the schedule waits for a validation loss: give validation=, or choose another schedule")
         self._windows: Backprop | None = None  # of the sequence under way
         self._within: dict[str, Any] | None = None
         self._random: dict[str, Any] | None = None

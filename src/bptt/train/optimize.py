@@ -93,16 +93,6 @@ def describe_optimizer(optimizer: Optimizer) -> str:
     return f"{type(optimizer).__name__}({' | '.join(groups)})"
 
 
-def check_schedule(schedule: str, validates: bool) -> None:
-    """Refuses a schedule that does not exist, or that waits for validations that will not come.
-
-    **Raises** ``ValueError``.
-    """
-    kind, _ = _parsed(schedule, "schedule", _SCHEDULES)
-    if kind == "plateau" and not validates:
-        raise ValueError("schedule 'plateau' looks at the validation loss: give validation=, or choose another schedule")
-
-
 def make_schedule(
     schedule: str | Schedule | None, optimizer: Optimizer, updates: int | None
 ) -> tuple[LRScheduler, Moment] | None:
@@ -145,7 +135,10 @@ def make_schedule(
 
 
 def needs_total(schedule: str | Schedule | None) -> bool:
-    """Whether the schedule's course depends on how many updates the run is to make."""
+    """Whether the schedule's course depends on how many updates the run is to make.
+
+    **Raises** ``ValueError`` for a name or setting that does not exist.
+    """
     if not isinstance(schedule, str):
         return False
     kind, given = _parsed(schedule, "schedule", _SCHEDULES)
@@ -200,4 +193,6 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _shown(value: Any) -> str:
-    return repr(value.item()) if isinstance(value, Tensor) and value.numel() == 1 else repr(value)
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    return repr(float(value) if isinstance(value, int) and not isinstance(value, bool) else value)

@@ -129,7 +129,7 @@ class Bar:
         )
 
     def say(self, text: str) -> None:
-        self._progress.console.print(text, markup=False, highlight=False)
+        self._progress.console.print(text, markup=False, emoji=False, highlight=False)
 
     def close(self) -> None:
         self._progress.stop()

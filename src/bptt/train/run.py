@@ -23,7 +23,7 @@ from bptt.train.log import Line, NoScalars, Scalars, TensorBoard
 from bptt.train.loop import Loop
 from bptt.train.memory import Memory, Store
 from bptt.train.moment import Callback
-from bptt.train.optimize import Schedule, check_schedule, describe_optimizer, make_optimizer, needs_total
+from bptt.train.optimize import Schedule, describe_optimizer, make_optimizer, needs_total
 from bptt.train.progress import make_display
 from bptt.train.settings import Budget, Logs, Saving, Validation
 
@@ -123,9 +123,8 @@ class Run:
         self.validation = validation if validation is None or isinstance(validation, Validation) else Validation(validation)
         if self.validation is not None:
             as_source(self.validation.data, "validation")
-        if isinstance(schedule, str):
-            check_schedule(schedule, self.validation is not None)
         self.schedule = schedule
+        self.needs_total = needs_total(schedule)
         self.saving, self.logs = saving or Saving(), logs or Logs()
         self.callbacks = tuple(callbacks)
         self.seed = seed
@@ -206,11 +205,6 @@ class Run:
                 "validation": None if self.validation is None else as_source(self.validation.data).fingerprint(),
             }
         return self._record
-
-    @property
-    def needs_total(self) -> bool:
-        """Whether the schedule's course depends on how many updates are asked for."""
-        return needs_total(self.schedule)
 
     @property
     def how_to_go_on(self) -> str:

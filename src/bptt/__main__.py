@@ -1,0 +1,6 @@
+"""``python -m bptt`` is ``bptt``."""
+
+from bptt.cli.main import entry
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,60 @@
+"""``bptt train TASK``: one command for every task of the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from bptt.cli.errors import Group
+from bptt.cli.say import examples
+from bptt.tasks.registry import Entry, entry, tasks
+
+
+class Tasks(Group):
+    """The tasks as commands, each made when it is asked for: its settings are not loaded before."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # noqa: ARG002
+        return list(tasks)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]  # noqa: ARG002
+        return _command(entry(cmd_name))
+
+
+app = typer.Typer(
+    cls=Tasks,
+    help="Train a recurrent network on data of your own.",
+    epilog=examples(*(task.examples[0] for task in tasks.values())),
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+def _command(task: Entry) -> TyperCommand:
+    from bptt.cli.config import with_options
+
+    single = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+    help_text = f"{task.summary}\n\nA run goes to a folder of its own, saves itself, and goes on where it stopped."
+    single.command(name=task.name, help=help_text, epilog=examples(*task.examples))(
+        with_options(_trainer(task), task.load_settings())
+    )
+    made = typer.main.get_command(single)
+    assert isinstance(made, TyperCommand)
+    return made
+
+
+def _trainer(task: Entry) -> Callable[..., None]:
+    def train(out: Path | None, config: Path | None, sets: list[str], chosen: dict[str, Any]) -> None:
+        from bptt.cli.training import begin_or_go_on
+
+        begin_or_go_on(task, out, config, sets, chosen)
+
+    return train

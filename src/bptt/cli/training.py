@@ -1,0 +1,114 @@
+"""What ``bptt train`` does, whatever the task: settle the settings, train, tell what came of it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bptt.cli.say import console, show
+from bptt.tasks.config import TrainingSettings, build, gather, option
+from bptt.tasks.registry import Entry
+from bptt.tasks.report import Report
+from bptt.tasks.task import NothingHeldOut, Task, Trained, settings_of
+from bptt.train import Interrupted, Result, read_config
+from bptt.train.moment import Callback
+from bptt.train.progress import clock
+
+
+def begin_or_go_on(task: Entry, out: Path | None, config: Path | None, sets: list[str], chosen: Mapping[str, Any]) -> None:
+    """Trains in a new folder, or goes on in ``out`` where a run is there."""
+    kind = task.load_settings()
+    assert issubclass(kind, TrainingSettings)
+    given = gather(kind, file=config, sets=sets, options=chosen)
+    settings: TrainingSettings
+    if out is not None and _holds_something(out):
+        settings = _stored(task, out, given)
+    else:
+        if out is not None and "data" not in given:
+            raise ValueError(f"there is no run in {out} to go on with, and a new one needs --data")
+        settings = build(kind, given)
+    folder = out or free_folder(task.name, str(getattr(settings, "data", "")))
+    train(task.load_task(), settings, folder)
+
+
+def train(
+    kind: type[Task],
+    settings: TrainingSettings,
+    folder: Path,
+    callbacks: Callable[[Task], Sequence[Callback]] = lambda task: (),  # noqa: ARG005
+) -> Trained:
+    """Trains to the end, shows the report, and gives the trained model; ``callbacks(task)`` are called on the way."""
+    import torch
+
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    out = console()
+    task = kind(settings, folder)
+    for key, text in task.describe():
+        out.print(f"[bold]{key:<9}[/bold] {text}", soft_wrap=True)
+    out.print(f"[bold]{'folder':<9}[/bold] {folder}\n", soft_wrap=True)
+    try:
+        result = task.fit(folder, callbacks=callbacks(task))
+    except Interrupted:
+        print(f"bptt train {kind.name} --out {folder}", file=sys.stderr)
+        raise
+    out.print(f"\n{_told(result)}\n", markup=False, soft_wrap=True)
+    trained = kind.open(folder)
+    try:
+        report = trained.evaluate()
+    except NothingHeldOut as nothing:
+        report = Report(remarks=[f"Not measured: {nothing}."])
+    show(out, report)
+    for path in task.pictures(folder, report):
+        out.print(f"[bold]{'picture':<9}[/bold] {path}", soft_wrap=True)
+    out.print(f"[bold]{'run':<9}[/bold] {folder}\n\nTo go on:", soft_wrap=True)
+    for command in task.next_commands(folder):
+        out.print(f"  {command}", markup=False, soft_wrap=True)
+    return trained
+
+
+def _told(result: Result) -> str:
+    why = {"epochs": "", "patience": ", as validation no longer improved", "seconds": ", as --minutes asked"}
+    best = "" if result.best is None else f"; best validation {result.best:.4f} after update {result.best_update}"
+    return (
+        f"trained {result.updates:,} updates in {clock(result.seconds)}, {result.epochs} whole epochs"
+        f"{why.get(result.reason, '')}{best}"
+    )
+
+
+def free_folder(task: str, data: str) -> Path:
+    """``runs/text-input``, or the first of ``runs/text-input-2``, … that does not exist."""
+    stem = re.sub(r"[^\w.-]+", "-", Path(data).name.split(".")[0]).strip("-.") or "run"
+    base = Path("runs") / f"{task}-{stem}"
+    number = 1
+    folder = base
+    while folder.exists():
+        number += 1
+        folder = base.with_name(f"{base.name}-{number}")
+    return folder
+
+
+def _holds_something(folder: Path) -> bool:
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+
+
+def _stored(task: Entry, folder: Path, given: Mapping[str, tuple[Any, str]]) -> TrainingSettings:
+    """The settings kept in the folder, with what may change as given now; refuses what may not."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is a file; --out expects a folder for the run")
+    name, stored = settings_of(read_config(folder), folder)
+    if name != task.name:
+        raise ValueError(f"{folder} holds a run of task {name!r}: bptt train {name} --out {folder}, or another --out")
+    kind = task.load_settings()
+    assert issubclass(kind, TrainingSettings)
+    merged = {key: (value, f"in {folder}") for key, value in stored.items()} | dict(given)
+    settings = build(kind, merged)
+    before = build(kind, {key: (value, f"in {folder}") for key, value in stored.items()})
+    differing = [key for key in given if key not in kind.movable and getattr(settings, key) != getattr(before, key)]
+    if differing:
+        told = ", ".join(f"{option(key)} {getattr(settings, key)} (there: {getattr(before, key)})" for key in differing)
+        raise ValueError(f"{folder} holds a run with other settings: {told}; leave them out to go on, or give another --out")
+    return settings

@@ -1,0 +1,3 @@
+"""Whole tasks: a model, its loss, its data and its figures. `registry` lists them; each has a room of its own."""
+
+from bptt.tasks.registry import Entry as Entry, entry as entry, tasks as tasks

@@ -1,0 +1,63 @@
+"""The settings of the forecast task."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import field_validator
+
+from bptt.tasks.config import TrainingSettings, setting
+
+
+class ForecastSettings(TrainingSettings):
+    """What `ForecastTask` is made from; each field is an option of ``bptt train forecast``."""
+
+    files: ClassVar[frozenset[str]] = frozenset({"data"})
+
+    data: str = setting(..., "Table to learn from: CSV (also .gz) or Parquet.", "Data")
+    target: list[str] = setting([], "Column to forecast; repeatable. The only column of numbers, unless given.", "Data")
+    past: list[str] = setting([], "Column known up to the present; repeatable.", "Data")
+    known: list[str] = setting([], "Column known ahead of time; repeatable.", "Data")
+    time: list[str] = setting([], "Column of time stamps (or year, month, …: repeatable); found by itself.", "Data")
+    time_format: str | None = setting(None, "How dates are written, as in %d.%m.%Y.", "Data")
+    missing: Literal["error", "forward", "interpolate", "mask"] = setting("error", "What to do with missing values.", "Data")
+    gaps: Literal["auto", "fill", "keep", "error"] = setting("auto", "What to do with absent time stamps.", "Data")
+    encoding: str = setting("utf-8", "Encoding of the file.", "Data")
+    separator: str | None = setting(None, "What stands between cells; found by itself, unless given.", "Data")
+    valid: float | int | str = setting(0.1, "Rows to validate on: share, number, or duration (6mo); 0 for none.", "Data")
+    test: float | int | str = setting(0.2, "Rows at the end to test on: share, number, or duration (2y); 0 for none.", "Data")
+    history: int | None = setting(None, "Rows read before each forecast; else by their frequency.", "Data", ge=1)
+    horizon: int = setting(1, "Rows forecast at once.", "Data", ge=1)
+    stride: int | None = setting(None, "Rows from training window to window; else history / 16.", "Data", ge=1)
+    scale: Literal["standard", "minmax", "none"] = setting("standard", "Scaling, fitted on the training part.", "Data")
+    calendar: bool = setting(True, "Tell the network the time of day, week and year.", "Data")
+
+    cell: Literal["lstm", "gru", "rnn"] = setting("gru", "Recurrent cell.", "Network")
+    hidden: int = setting(32, "Units in each recurrent layer.", "Network", ge=1)
+    dropout: float = setting(0.1, "Share of activations dropped in training.", "Network", ge=0, lt=1)
+    change: bool = setting(True, "Forecast the change from the present value rather than the value.", "Network")
+    norm: Literal["none", "window"] = setting("none", "Units inside: of the table, or of each window so far.", "Network")
+    quantiles: list[float] = setting([0.05, 0.25, 0.5, 0.75, 0.95], "Quantiles forecast; 0.5 among them.", "Network")
+
+    through: str = setting("full", "How gradients travel back: full, truncated:k1=32,k2=128.", "Through time")
+    lr: float = setting(3e-3, "Learning rate.", "Training", gt=0)
+    epochs: int = setting(12, "Walks over the training part.", "Run", ge=1)
+
+    @field_validator("valid", "test", mode="before")
+    @classmethod
+    def _amount(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            for kind in (int, float):
+                try:
+                    value = kind(value)
+                    break
+                except ValueError:
+                    continue
+        if (isinstance(value, float) and not 0 <= value < 1) or (isinstance(value, int) and value < 0):
+            raise ValueError(f"expected a share below 1, a number of rows, or a duration such as 2y, got {value}")
+        return value
+
+    @field_validator("time", mode="before")
+    @classmethod
+    def _columns(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value

@@ -1,0 +1,96 @@
+"""A forecast beyond the end of the data, as a table of its own and as a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bptt.tasks.pictures import BLUE, INK, ORANGE, finish, picture
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What comes after ``stamps[:T]``, ``past [T, C]``: ``quantiles [H, C, Q]`` at ``levels [Q]`` for ``stamps[T:]``.
+
+    ``truth [H, C]`` is what really came, where that is known.
+    """
+
+    targets: Sequence[str]
+    stamps: Sequence[str]
+    axis: NDArray[np.generic]
+    past: Floats
+    levels: Sequence[float]
+    quantiles: Floats
+    truth: Floats | None = None
+
+    def csv(self) -> str:
+        """A line of column names, then a line for each step: time, then each target's median and its quantiles."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        middle = list(self.levels).index(0.5)
+        names = [(target, c) for c, target in enumerate(self.targets)]
+        writer.writerow(["time", *(x for target, _ in names for x in (target, *(f"{target}_q{q:g}" for q in self.levels)))])
+        for h, stamp in enumerate(self.stamps[len(self.past) :]):
+            cells = [v for _, c in names for v in (self.quantiles[h, c, middle], *self.quantiles[h, c])]
+            writer.writerow([stamp, *(f"{value:.6g}" for value in cells)])
+        return out.getvalue()
+
+    def draw(self, path: Path) -> None:
+        """History, median and intervals of each target, one below the other; see `bptt.tasks.pictures.picture`."""
+        middle = list(self.levels).index(0.5)
+        split = len(self.past)
+        with picture(path, panels=len(self.targets)) as panels:
+            for c, (target, axes) in enumerate(zip(self.targets, panels, strict=True)):
+                axes.plot(self.axis[:split], self.past[:, c], color=BLUE, linewidth=1.4, label="seen")
+                ahead = self.axis[split:]
+                joined = np.concatenate([self.axis[split - 1 : split], ahead])
+                for low in range(middle):
+                    high = len(self.levels) - 1 - low
+                    below, above = (np.concatenate([self.past[-1:, c], self.quantiles[:, c, q]]) for q in (low, high))
+                    label = f"{self.levels[high] - self.levels[low]:.0%} interval"
+                    axes.fill_between(joined, below, above, color=ORANGE, alpha=0.16 + 0.16 * low, linewidth=0, label=label)
+                median = np.concatenate([self.past[-1:, c], self.quantiles[:, c, middle]])
+                few = len(ahead) <= 12
+                axes.plot(joined, median, color=ORANGE, linewidth=1.8, marker="o" if few else None, markersize=4,
+                          markevery=range(1, len(joined)) if few else None, label="forecast")  # fmt: skip
+                if len(ahead) == 1:
+                    axes.vlines(ahead, *(self.quantiles[0, c, [0]], self.quantiles[0, c, [-1]]), color=ORANGE, linewidth=2)
+                if self.truth is not None:
+                    axes.plot(ahead, self.truth[:, c], color=INK, linewidth=1.2, linestyle=(0, (4, 3)), label="what came")
+                axes.set_ylabel(target)
+                axes.margins(x=0.02)
+            finish(panels)
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """One-by-one forecasts of a held-out stretch beside what really came: ``truth [N, C]``, ``quantiles [N, C, Q]``."""
+
+    targets: Sequence[str]
+    axis: NDArray[np.generic]
+    truth: Floats
+    levels: Sequence[float]
+    quantiles: Floats
+    title: str
+
+    def draw(self, path: Path) -> None:
+        """Truth, median and the outer interval of each target; see `bptt.tasks.pictures.picture`."""
+        middle = list(self.levels).index(0.5)
+        wide = f"{self.levels[-1] - self.levels[0]:.0%} interval"
+        with picture(path, panels=len(self.targets)) as panels:
+            for c, (target, axes) in enumerate(zip(self.targets, panels, strict=True)):
+                band = self.quantiles[:, c, 0], self.quantiles[:, c, -1]
+                axes.fill_between(self.axis, *band, color=ORANGE, alpha=0.25, linewidth=0, label=wide)
+                axes.plot(self.axis, self.truth[:, c], color=BLUE, linewidth=1.2, label="what came")
+                axes.plot(self.axis, self.quantiles[:, c, middle], color=ORANGE, linewidth=1.6, label="forecast")
+                axes.set_ylabel(target)
+                axes.margins(x=0.01)
+            finish(panels, self.title)

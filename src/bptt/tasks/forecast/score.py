@@ -1,0 +1,66 @@
+"""How good forecasts are, beside the plain ones, all made from the same rows and measured on the same targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bptt.tasks.report import Report, Table
+
+Floats = NDArray[np.float64]
+
+
+def score(
+    name: str,
+    targets: Sequence[str],
+    truth: Floats,
+    model: Floats,
+    quantiles: Sequence[float],
+    plain: Mapping[str, Floats],
+    naive: Floats,
+) -> Report:
+    """One table a target: MAE, RMSE, MASE, and how often the truth lay within the outer quantiles.
+
+    ``truth [N, H, C]`` (NaN where not observed), ``model [N, H, C, Q]``, each of ``plain`` ``[N, H, C]``. MASE is the MAE
+    over ``naive [C]``, the MAE of one-step persistence on the training part (Hyndman & Koehler 2006).
+    """
+    median = model[..., list(quantiles).index(0.5)]
+    there = np.isfinite(truth)
+    tables, remarks, figures = [], [], dict[str, Any]()
+    wide = quantiles[-1] - quantiles[0]
+    for c, target in enumerate(targets):
+        kept = there[..., c]
+        rows = {"this model": median, **plain}
+        errors = {label: (truth - made)[..., c][kept] for label, made in rows.items()}
+        mae = {label: float(np.abs(e).mean()) for label, e in errors.items()}
+        rmse = {label: float(np.sqrt(np.square(e).mean())) for label, e in errors.items()}
+        mase = {label: value / float(naive[c]) if naive[c] > 0 else float("nan") for label, value in mae.items()}
+        inside = (truth[..., c] >= model[..., c, 0]) & (truth[..., c] <= model[..., c, -1])
+        coverage = float(inside[kept].mean())
+        steps = np.nanmean(np.where(kept, np.abs(truth - median)[..., c], np.nan), axis=0) if len(truth) else np.empty(0)
+        shown = [
+            [label, _number(mae[label]), _number(rmse[label]), f"{mase[label]:.3f}", f"{coverage:.1%}" if not row else ""]
+            for row, label in enumerate(rows)
+        ]
+        title = f"{target} on {name}, {kept.sum():,} forecast values"
+        tables.append(Table(title, ("", "MAE", "RMSE", "MASE", f"in the {wide:.0%} interval"), shown, strong=0))
+        best = min(plain, key=lambda label: mae[label])
+        less = 1 - mae["this model"] / mae[best] if mae[best] else 0.0
+        than = f"{abs(less):.1%} {'below' if less >= 0 else 'ABOVE'}"
+        remarks.append(f"{target}: the model's MAE is {than} that of the best plain forecast ({best}).")
+        figures[target] = {
+            "count": int(kept.sum()),
+            "best_baseline": best,
+            "coverage": coverage,
+            "interval": wide,
+            "mae_by_step": [float(value) for value in steps],
+            "scores": {label: {"mae": mae[label], "rmse": rmse[label], "mase": mase[label]} for label in rows},
+        }
+    return Report(tables, remarks, {"part": name, "targets": figures})
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if 0.1 <= abs(value) < 1e4 else f"{value:.4g}"

@@ -1,0 +1,91 @@
+"""The forecast task: from settings to a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bptt.data import Batches, Windows
+from bptt.tasks import curves, pictures
+from bptt.tasks.config import TrainingSettings
+from bptt.tasks.forecast.calendar import with_calendar
+from bptt.tasks.forecast.config import ForecastSettings
+from bptt.tasks.forecast.fitted import Fitted
+from bptt.tasks.forecast.make import make_model, read
+from bptt.tasks.forecast.model import Pinball, check_quantiles
+from bptt.tasks.forecast.trained import ARTIFACT, BATCH, NAME, TrainedForecast
+from bptt.tasks.report import Report
+from bptt.tasks.task import Task, Which, parameters, seeded
+
+
+class ForecastTask(Task):
+    """A forecaster about to be trained on a table; see `ForecastSettings`."""
+
+    name: ClassVar[str] = NAME
+    artifact: ClassVar[str] = ARTIFACT
+    settings: ForecastSettings
+
+    def __init__(self, settings: TrainingSettings, folder: Path | None = None) -> None:  # noqa: ARG002
+        if not isinstance(settings, ForecastSettings):
+            raise TypeError(f"the forecast task takes ForecastSettings, got {type(settings).__name__}")
+        check_quantiles(settings.quantiles)
+        self.settings = settings
+        self.table = read(settings, settings.data, settings.target, settings.past, settings.known, settings.time)
+        self.parts = self.table.split(settings.valid or None, settings.test or None)
+        end = self.parts.train[1]
+        self.what = Fitted.fit(self.table, settings, end)
+        extended = with_calendar(self.table, settings.horizon, self.what.cycles)
+        history = self.what.history
+        stride = settings.stride or max(1, history // 16)
+        windows = Windows(extended, history, settings.horizon, rows=self.parts.train, scaler=self.what.scaler, stride=stride)
+        self.source = Batches(windows, settings.rows, seed=settings.seed)
+        self.validation = None
+        if self.parts.valid[1] > self.parts.valid[0]:
+            held = Windows(extended, history, settings.horizon, rows=self.parts.valid, scaler=self.what.scaler, dense=False)
+            self.validation = Batches(held, BATCH, shuffle=False)
+        self.loss = Pinball(settings.quantiles)
+        seeded(settings.seed)
+        self.model = make_model(settings, windows.piece([0]).x.shape[-1], len(self.table.targets))
+
+    def describe(self) -> list[tuple[str, str]]:
+        given, what = self.settings, self.what
+        sizes = " + ".join(
+            f"{b - a:,} {name}"
+            for name, (a, b) in zip(("to learn from", "validation", "test"), self.parts, strict=True)
+            if b > a
+        )
+        lines = self.table.describe().split("\n")
+        told = f"; told the time of {', '.join(what.cycles)}" if what.cycles else ""
+        return [
+            ("data", f"{given.data}: {lines[0]}"),
+            *(("", line) for line in lines[1:]),
+            ("parts", f"{sizes} rows; forecasts of {given.horizon} after {what.history}{told}"),
+            (
+                "model",
+                f"{given.cell.upper()} {given.layers}×{given.hidden}, dropout {given.dropout:g}, "
+                f"{len(given.quantiles)} quantiles: {parameters(self.model):,} parameters",
+            ),
+            ("training", f"{given.through}; {given.rows} rows; {given.optimizer}, lr {given.lr:g}, {given.schedule}"),
+        ]
+
+    def fitted(self) -> dict[str, Any]:
+        return self.what.to_json()
+
+    @classmethod
+    def open(cls, folder: Path, which: Which = None) -> TrainedForecast:
+        return TrainedForecast(folder, which)
+
+    def pictures(self, folder: Path, report: Report) -> list[Path]:  # noqa: ARG002
+        drawn = curves.draw(folder, "pinball loss (scaled)")
+        if pictures.installed() and any(b > a for a, b in self.parts[1:]):
+            path = folder / "backtest.png"
+            self.open(folder).backtest().draw(path)
+            drawn.append(path)
+        return drawn
+
+    def next_commands(self, folder: Path) -> list[str]:
+        return [
+            f"bptt predict {folder} --out next.csv --plot next.png",
+            f"bptt evaluate {folder}",
+            f"bptt train forecast --out {folder} --epochs {2 * self.settings.epochs}",
+        ]

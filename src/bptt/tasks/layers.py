@@ -1,0 +1,33 @@
+"""The recurrent layers of every task model, by the names of the settings."""
+
+from __future__ import annotations
+
+from bptt import nn as layers
+
+
+def recurrent(
+    cell: str,
+    input_size: int,
+    hidden: int,
+    depth: int,
+    *,
+    dropout: float = 0.0,
+    clip_step: float | None = None,
+    backend: str = "auto",
+) -> layers.Recurrent:
+    """``depth`` layers of ``"lstm"``, ``"gru"`` or ``"rnn"``; an LSTM begins with open forget gates, a plain RNN orthogonal.
+
+    **Raises** ``ValueError`` for another cell.
+    """
+    between = dropout if depth > 1 else 0.0
+    if cell == "lstm":
+        lstm = layers.LSTM(input_size, hidden, depth, dropout=between, clip_step=clip_step, backend=backend)
+        layers.init.forget_bias_(lstm, 1.0)
+        return lstm
+    if cell == "gru":
+        return layers.GRU(input_size, hidden, depth, dropout=between, clip_step=clip_step, backend=backend)
+    if cell == "rnn":
+        rnn = layers.RNN(input_size, hidden, depth, dropout=between, clip_step=clip_step, backend=backend)
+        layers.init.orthogonal_(rnn)
+        return rnn
+    raise ValueError(f"cell={cell!r} does not exist: one of 'lstm', 'gru', 'rnn'")

@@ -1,0 +1,70 @@
+"""The look of every picture: one font size, few lines, colours that stand on white and on black."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, FAINT = "#7a7a7a", "#9a9a9a"
+BLUE, ORANGE, GREEN, PURPLE = "#3987e5", "#d9752b", "#2a9d62", "#a06bd6"
+
+
+def installed() -> bool:
+    """Whether matplotlib is there."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+@contextmanager
+def picture(path: Path, panels: int = 1) -> Iterator[list[Axes]]:
+    """Axes below each other to draw on, written to ``path`` (png, svg or pdf) at the end; transparent, for light and dark.
+
+    **Raises** ``ImportError`` naming the extra where matplotlib is missing, ``ValueError`` for an unknown kind of file.
+    """
+    if not installed():
+        raise ImportError('matplotlib is needed to draw: pip install "bptt[plots]"')
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise ValueError(f"a picture is written as .png, .svg or .pdf, got {path}")
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    style: Any = {
+        "font.size": 10,
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": FAINT,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "axes.grid": True,
+        "grid.color": FAINT,
+        "grid.alpha": 0.25,
+        "legend.frameon": False,
+    }
+    with mpl.rc_context(style):
+        figure = Figure(figsize=(8.0, 1.4 + 2.8 * panels), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield list(figure.subplots(panels, 1, squeeze=False)[:, 0])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=144, transparent=True)
+
+
+def finish(panels: list[Axes], title: str = "") -> None:
+    """What all pictures end with: the legend above the first panel, the title below the last, dates written short."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    for axes in panels:
+        if isinstance(axes.xaxis.get_major_locator(), AutoDateLocator):
+            locator: Any = AutoDateLocator(maxticks=8)  # type: ignore[no-untyped-call]
+            axes.xaxis.set_major_locator(locator)
+            axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    panels[0].legend(loc="lower left", ncols=6, bbox_to_anchor=(-0.01, 1.0), borderaxespad=0.2, columnspacing=1.4)
+    if title:
+        panels[-1].set_xlabel(title)

@@ -1,0 +1,184 @@
+"""What every task is: settings become data, a model and a run; a run's folder becomes a trained model again."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from bptt.data import Source
+from bptt.tasks.config import TrainingSettings
+from bptt.tasks.report import Report
+from bptt.through import parse
+from bptt.train import FolderError, Interrupted, Logs, Moment, Result, Run, Validation, load_weights, read_config
+from bptt.train.checkpoint import write_atomic
+from bptt.train.feed import windows_of
+
+Which = str | int | None
+"""``"best"``, ``"last"``, the number of a checkpoint, or ``None``: the best if there is one, else the last."""
+
+
+class NothingHeldOut(ValueError):
+    """A run was trained on all there was, and nothing is left to measure it on."""
+
+
+class Trained(ABC):
+    """A trained model with all it needs to be used, as its run's folder holds it."""
+
+    @abstractmethod
+    def evaluate(self, data: str | None = None, **how: Any) -> Report:
+        """How good it is, beside plain baselines: on what was held out, or on a file of the user's own.
+
+        **Raises** `NothingHeldOut` where the run held out nothing and no file is given.
+        """
+
+
+class Task(ABC):
+    """One task about to be trained: made from settings, it reads the data and makes the model, and writes nothing.
+
+    Where ``folder`` holds a run already, what was fitted then (a vocabulary, a scaling) is taken from there.
+    """
+
+    name: ClassVar[str]
+    artifact: ClassVar[str]
+    """The file of the run's folder that keeps what was fitted to the data, as JSON."""
+
+    settings: TrainingSettings
+    model: nn.Module
+    loss: nn.Module
+    source: Source
+    validation: Any
+
+    @abstractmethod
+    def __init__(self, settings: TrainingSettings, folder: Path | None = None) -> None: ...
+
+    @abstractmethod
+    def describe(self) -> list[tuple[str, str]]:
+        """Data, model and strategy in a few lines, each with a heading."""
+
+    @abstractmethod
+    def fitted(self) -> dict[str, Any]:
+        """What was fitted to the data, as JSON."""
+
+    @classmethod
+    @abstractmethod
+    def open(cls, folder: Path, which: Which = None) -> Trained:
+        """The trained model of a run's folder."""
+
+    @abstractmethod
+    def pictures(self, folder: Path, report: Report) -> list[Path]:
+        """Draws what there is to see into the folder; the paths. Nothing where matplotlib is not installed."""
+
+    @abstractmethod
+    def next_commands(self, folder: Path) -> list[str]:
+        """What a user may want to do now."""
+
+    def updates(self) -> int:
+        """The updates that all epochs make, where every sequence has its known length."""
+        each = windows_of(self.source, parse(self.settings.through))
+        assert each is not None
+        return each * self.settings.epochs
+
+    def fit(self, folder: Path, *, callbacks: Iterable[Callable[[Moment], str | None]] = (), progress: bool = True) -> Result:
+        """Trains as the settings say, in ``folder``; goes on where a run is there. See `bptt.Run.fit` for what it raises."""
+        given = self.settings
+
+        def keep(moment: Moment | None = None) -> None:  # noqa: ARG001
+            path = folder / self.artifact
+            if (folder / "config.json").exists() and not path.exists():
+                write_atomic(path, json.dumps(self.fitted(), ensure_ascii=False).encode() + b"\n")
+
+        run = Run(
+            self.model,
+            self.loss,
+            self.source,
+            through=parse(given.through),
+            optimizer=given.optimizer,
+            lr=given.lr,
+            schedule=given.schedule,
+            clip=given.clip or None,
+            reduction=given.reduction,
+            validation=None
+            if self.validation is None
+            else Validation(self.validation, every=given.validate_every, patience=given.patience),
+            logs=Logs(progress=progress, tensorboard=None),
+            callbacks=[keep, *callbacks],
+            seed=given.seed,
+            folder=folder,
+            config=config_of(self.name, given),
+        )
+        try:
+            result = run.fit(epochs=given.epochs, seconds=None if given.minutes is None else given.minutes * 60)
+        except Interrupted:
+            keep()
+            raise
+        keep()
+        return result
+
+
+def config_of(name: str, settings: TrainingSettings) -> dict[str, Any]:
+    """The settings as the run's folder keeps them; those that may change when it goes on stand apart."""
+    every = settings.model_dump()
+    session = {key: every.pop(key) for key in sorted(settings.movable)}
+    return {"task": name, "settings": every, "session": session}
+
+
+def settings_of(record: Mapping[str, Any], folder: Path) -> tuple[str, dict[str, Any]]:
+    """The task's name and the settings from a run's record.
+
+    **Raises** `FolderError` for a run that no task made.
+    """
+    config = record["config"]
+    try:
+        return str(config["task"]), {**config["settings"], **config["session"]}
+    except (KeyError, TypeError):
+        raise FolderError(f"{folder} holds a run made in Python, not by a task: load it with bptt.train.load_weights") from None
+
+
+def task_name(folder: Path) -> str:
+    """The name of the task whose run is in ``folder``; **raises** as `bptt.train.read_config`."""
+    return settings_of(read_config(folder), folder)[0]
+
+
+def stored(folder: Path, artifact: str) -> dict[str, Any]:
+    """What was fitted to the data when the run in ``folder`` began.
+
+    **Raises** `FolderError` where it is missing or damaged.
+    """
+    path = folder / artifact
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        raise FolderError(f"{folder} is half-written: it has no {artifact}; go on with its training to make it whole") from None
+    except (ValueError, TypeError):
+        raise FolderError(f"{path} is damaged: it is no JSON object; train again in another folder") from None
+
+
+def load(model: nn.Module, folder: Path, which: Which) -> None:
+    """Gives ``model`` the weights of the run, in evaluation mode.
+
+    **Raises** `FolderError` where they do not fit, and what `bptt.train.load_weights` raises.
+    """
+    weights = load_weights(folder, which)
+    own = model.state_dict()
+    for name in sorted(own.keys() | weights.keys()):
+        there, here = (list(state[name].shape) if name in state else "absent" for state in (weights, own))
+        if there != here:
+            raise FolderError(f"{folder}: the weight {name} is {there} in the checkpoint and {here} by its config.json")
+    model.load_state_dict(weights)
+    model.eval()
+
+
+def parameters(model: nn.Module) -> int:
+    """The number of trained values in ``model``; tied ones count once."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def seeded(seed: int) -> torch.Generator:
+    """Seeds torch, so that the weights made next are those of this seed."""
+    return torch.manual_seed(seed)

@@ -1,0 +1,43 @@
+"""The settings of the text task."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import field_validator
+
+from bptt.tasks.config import TrainingSettings, setting
+
+
+class TextSettings(TrainingSettings):
+    """What `TextTask` is made from; each field is an option of ``bptt train text``."""
+
+    files: ClassVar[frozenset[str]] = frozenset({"data", "valid", "test"})
+
+    data: str = setting(..., "Text file to learn from.", "Data")
+    unit: Literal["character", "byte", "word", "subword"] = setting("character", "What one token is.", "Data")
+    vocabulary: int | None = setting(None, "Most tokens of a vocabulary of words or sub-words.", "Data", ge=3)
+    encoding: str = setting("utf-8", "Encoding of the file; binary, with bytes, takes any file.", "Data")
+    valid: float | str = setting(0.05, "Share of the text, at its end, to validate on; or a file.", "Data")
+    test: float | str = setting(0.0, "Share of the text, after that, kept for the end; or a file.", "Data")
+    embed: int | None = setting(None, "Size of a token's embedding; 64 for characters and bytes, else hidden.", "Network", ge=1)
+    tie: bool = setting(False, "Read out with the embedding's weights; needs embed = hidden.", "Network")
+
+    @field_validator("valid", "test", mode="before")
+    @classmethod
+    def _share(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            try:
+                value = float(value)
+            except ValueError:
+                return value
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and not 0 <= value < 1:
+            raise ValueError(f"expected a share of the text of at least 0 and below 1, or a file, got {value}")
+        return value
+
+    @property
+    def embedding(self) -> int:
+        """The size of a token's embedding, as given or by the unit."""
+        if self.embed is not None:
+            return self.embed
+        return self.hidden if self.tie or self.unit in ("word", "subword") else min(64, self.hidden)

@@ -1,0 +1,63 @@
+"""How well a text model predicts, beside what counting alone reaches."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import nn
+
+from bptt import CrossEntropy, evaluate
+from bptt.data import Vocabulary, baselines
+from bptt.data.vocabulary import Ids
+from bptt.tasks.report import Report, Table
+from bptt.tasks.text.corpus import characters, evaluation
+
+SHORT = {"character": "char", "byte": "byte", "word": "word", "subword": "token"}
+
+
+def score(model: nn.Module, vocabulary: Vocabulary, tokens: Ids, rows: int, name: str, known: Ids | None = None) -> Report:
+    """Loss per token of ``tokens`` (called ``name``), and of n-grams fitted on ``known`` where that is given."""
+    window = evaluate(model, CrossEntropy(), evaluation(tokens, rows))
+    nats = float(window.loss) / window.count
+    unit = SHORT[vocabulary.unit]
+    lines = [("this model", nats / math.log(2))]
+    figures: dict[str, Any] = {
+        "part": name,
+        "unit": vocabulary.unit,
+        "count": window.count,
+        "nats": nats,
+        "bits": nats / math.log(2),
+        "perplexity": _power(nats / math.log(2)),
+    }
+    remarks = []
+    if known is not None and len(known):
+        plain = baselines(known, tokens, vocabulary.size)
+        lines += [(f"{plain.order}-gram, Kneser-Ney", plain.best)] * (plain.order > 1)
+        lines += [("unigram", plain.unigram), ("every one alike", plain.uniform)]
+        figures["baselines"] = {
+            "uniform": plain.uniform,
+            "unigram": plain.unigram,
+            "ngram": plain.best,
+            "order": plain.order,
+            "fitted_on": plain.fitted_on,
+            "measured_on": plain.measured_on,
+        }
+        if plain.fitted_on < len(known):
+            remarks.append(f"The n-grams were counted on the last {plain.fitted_on:,} tokens of the training part.")
+    per_character = 1.0
+    if vocabulary.unit == "subword":
+        per_character = window.count / max(characters(tokens, vocabulary), 1)
+        figures["bits_per_character"] = figures["bits"] * per_character
+    columns = ["", f"bits/{unit}", f"nats/{unit}", "perplexity"] + ["bits/char"] * (vocabulary.unit == "subword")
+    rows_shown = [
+        [label, f"{bits:.3f}", f"{bits * math.log(2):.3f}", f"{_power(bits):,.2f}"]
+        + [f"{bits * per_character:.3f}"] * (vocabulary.unit == "subword")
+        for label, bits in lines
+    ]
+    title = f"On {name}, {window.count:,} {vocabulary.unit}s"
+    return Report([Table(title, columns, rows_shown, strong=0)], remarks, figures)
+
+
+def _power(bits: float) -> float:
+    return 2.0**bits if bits < 1000 else math.inf

@@ -1,0 +1,136 @@
+"""The text task: from settings to a run, and from a run's folder to a model that writes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bptt import CrossEntropy
+from bptt.data import Stream, Vocabulary, encode_file, vocabulary_from_json
+from bptt.tasks import curves
+from bptt.tasks.config import Settings, TrainingSettings
+from bptt.tasks.report import Report
+from bptt.tasks.task import Task, Trained, Which, load, parameters, seeded, settings_of, stored
+from bptt.tasks.text.config import TextSettings
+from bptt.tasks.text.corpus import evaluation, read_corpus
+from bptt.tasks.text.model import TextModel
+from bptt.tasks.text.sample import generate
+from bptt.tasks.text.score import score
+from bptt.train import FolderError, read_config
+
+
+class TextTask(Task):
+    """A language model about to be trained on a text; see `TextSettings`."""
+
+    name: ClassVar[str] = "text"
+    artifact: ClassVar[str] = "vocabulary.json"
+    settings: TextSettings
+
+    def __init__(self, settings: TrainingSettings, folder: Path | None = None) -> None:
+        self.settings = _text(settings)
+        vocabulary = None
+        if folder is not None and (folder / self.artifact).exists():
+            vocabulary = _vocabulary(folder)
+        self.corpus = read_corpus(self.settings, vocabulary)
+        self.vocabulary = self.corpus.vocabulary
+        self.source = Stream(self.corpus.train, rows=self.settings.rows)
+        self.validation = evaluation(self.corpus.valid, self.settings.rows) if len(self.corpus.valid) else None
+        self.loss = CrossEntropy()
+        seeded(self.settings.seed)
+        self.model = _model(self.settings, self.vocabulary)
+
+    def describe(self) -> list[tuple[str, str]]:
+        given, corpus = self.settings, self.corpus
+        sizes = " + ".join(
+            f"{len(part):,} {what}"
+            for part, what in ((corpus.train, "to learn from"), (corpus.valid, "validation"), (corpus.test, "test"))
+            if len(part)
+        )
+        return [
+            ("data", f"{given.data}: {sizes}; {self.vocabulary.size} different {self.vocabulary.unit}s"),
+            (
+                "model",
+                f"{given.cell.upper()} {given.layers}×{given.hidden}, embedding {given.embedding}"
+                f"{' tied' if given.tie else ''}, dropout {given.dropout:g}: {parameters(self.model):,} parameters",
+            ),
+            ("training", f"{given.through}; {given.rows} rows; {given.optimizer}, lr {given.lr:g}, {given.schedule}"),
+        ]
+
+    def fitted(self) -> dict[str, Any]:
+        return self.vocabulary.to_json()
+
+    @classmethod
+    def open(cls, folder: Path, which: Which = None) -> TrainedText:
+        return TrainedText(folder, which)
+
+    def pictures(self, folder: Path, report: Report) -> list[Path]:
+        plain = report.figures.get("baselines", {})
+        lines = {f"{plain['order']}-gram": plain["ngram"], "unigram": plain["unigram"]} if plain else {}
+        return curves.draw(folder, f"bits per {self.vocabulary.unit}", 1 / math.log(2), lines)
+
+    def next_commands(self, folder: Path) -> list[str]:
+        return [
+            f"bptt generate {folder} --temperature 0.8",
+            f"bptt evaluate {folder}",
+            f"bptt train text --out {folder} --epochs {2 * self.settings.epochs}",
+        ]
+
+
+class TrainedText(Trained):
+    """A trained language model: it writes, and it can be measured."""
+
+    def __init__(self, folder: Path, which: Which = None) -> None:
+        name, settings = settings_of(read_config(folder), folder)
+        if name != TextTask.name:
+            raise FolderError(f"{folder} holds a run of task {name!r}, which writes no text: see bptt --help")
+        self.settings = TextSettings(**settings)
+        self.vocabulary = _vocabulary(folder)
+        self.model = _model(self.settings, self.vocabulary)
+        load(self.model, folder, which)
+
+    def generate(self, prompt: str = "", length: int = 500, **how: Any) -> Iterator[str]:
+        """Text that goes on after ``prompt``; see `bptt.tasks.text.sample.generate`."""
+        return generate(self.model, self.vocabulary, prompt, length, **how)
+
+    def evaluate(self, data: str | None = None, **how: Any) -> Report:
+        """On the text file ``data``, or on what was held out: ``part="valid"`` or ``"test"``; ``rows`` read side by side."""
+        rows = how.get("rows") or self.settings.rows
+        if data is not None:
+            encoding = how.get("encoding") or self.settings.encoding
+            tokens = encode_file(data, self.vocabulary, encoding)
+            if len(tokens) < 2:
+                raise ValueError(f"{data} holds {len(tokens)} {self.vocabulary.unit}s, expected at least 2")
+            known = read_corpus(self.settings, self.vocabulary).train if Path(self.settings.data).exists() else None
+            return score(self.model, self.vocabulary, tokens, rows, data, known)
+        corpus = read_corpus(self.settings, self.vocabulary)
+        part, tokens = corpus.held_out(how.get("part"))
+        return score(self.model, self.vocabulary, tokens, rows, f"the {_PARTS[part]} part", corpus.train)
+
+
+_PARTS = {"valid": "validation", "test": "test", "train": "training"}
+
+
+def _text(settings: Settings) -> TextSettings:
+    if not isinstance(settings, TextSettings):
+        raise TypeError(f"the text task takes TextSettings, got {type(settings).__name__}")
+    return settings
+
+
+def _vocabulary(folder: Path) -> Vocabulary:
+    return vocabulary_from_json(stored(folder, TextTask.artifact))
+
+
+def _model(settings: TextSettings, vocabulary: Vocabulary) -> TextModel:
+    return TextModel(
+        vocabulary.size,
+        cell=settings.cell,
+        hidden=settings.hidden,
+        layers=settings.layers,
+        embed=settings.embedding,
+        dropout=settings.dropout,
+        tie=settings.tie,
+        clip_step=settings.clip_step,
+        backend=settings.backend,
+    )
