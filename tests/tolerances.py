@@ -12,6 +12,7 @@ RELATIVE = {
 
 def assert_close(got: torch.Tensor, expected: torch.Tensor, what: str, relative: float | None = None) -> None:
     """Compares by the largest difference over the largest value: a relative error that small entries cannot inflate."""
+    got, expected = got.detach(), expected.detach()
     assert got.shape == expected.shape, f"{what}: {list(got.shape)} against {list(expected.shape)}"
     assert torch.isfinite(got).all(), f"{what}: not finite"
     allowed = RELATIVE[expected.dtype] if relative is None else relative

@@ -1,7 +1,50 @@
 """Train recurrent networks by backpropagation through time."""
 
-from bptt import nn as nn, through as through
-from bptt.backprop import Backprop as Backprop, Window as Window, backprop as backprop, evaluate as evaluate
-from bptt.data import Piece as Piece
-from bptt.loss import CrossEntropy as CrossEntropy, SquaredError as SquaredError
-from bptt.through import Full as Full, Strategy as Strategy, Truncated as Truncated
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bptt import data as data, kernels as kernels, nn as nn, tasks as tasks, through as through, train as train
+    from bptt.data import Piece as Piece
+    from bptt.evaluation import evaluate as evaluate
+    from bptt.executor import Backprop as Backprop, backprop as backprop
+    from bptt.loss import CrossEntropy as CrossEntropy, SquaredError as SquaredError
+    from bptt.through import Full as Full, Strategy as Strategy, Truncated as Truncated
+    from bptt.train import Run as Run, clip_norm as clip_norm, clip_value as clip_value
+    from bptt.window import Window as Window
+
+# Where each public name lives. They are fetched when they are first used, so that `bptt --help` need not wait for torch.
+_HOMES = {
+    "Backprop": "executor",
+    "CrossEntropy": "loss",
+    "Full": "through",
+    "Piece": "data",
+    "Run": "train",
+    "SquaredError": "loss",
+    "Strategy": "through",
+    "Truncated": "through",
+    "Window": "window",
+    "backprop": "executor",
+    "clip_norm": "train",
+    "clip_value": "train",
+    "evaluate": "evaluation",
+}
+_ROOMS = ("data", "kernels", "nn", "tasks", "through", "train")
+__all__ = [*_HOMES, *_ROOMS]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"bptt.{_HOMES[name]}"), name)
+    elif name in _ROOMS:
+        value = importlib.import_module(f"bptt.{name}")
+    else:
+        raise AttributeError(f"module 'bptt' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

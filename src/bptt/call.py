@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from bptt import state as states
 from bptt.data.piece import Piece
 from bptt.randomness import Randomness
 from bptt.state import State
-from bptt.through.plan import Run, Upto
+from bptt.through.plan import Upto
 
 
 class Caller:
@@ -22,15 +23,16 @@ class Caller:
     def __init__(self, model: nn.Module) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-        core = _unwrapped(model)
-        if isinstance(core, nn.RNNBase) and core.batch_first:
-            raise ValueError(f"{type(core).__name__} has batch_first=True, but a sequence has time first, [T, B, ...]")
-        if getattr(core, "batch_first", False) is True and hasattr(core, "hidden_size"):
-            raise ValueError(f"{type(core).__name__} has batch_first=True, but a sequence has time first, [T, B, ...]")
-        self._model, self._core = model, core
-        self._takes = {name for name in ("mask", "reset") if _accepts(core, name)}
-        self.whole = next((name for name, part in core.named_modules() if getattr(part, "bidirectional", False) is True), None)
+        self._model, self._core = model, _unwrapped(model)
+        name = type(self._core).__name__
+        if getattr(self._core, "batch_first", False) is True and hasattr(self._core, "hidden_size"):
+            raise ValueError(f"{name} has batch_first=True, but a sequence has time first, [T, B, ...]")
+        taken = _parameters(self._core)
+        if taken is not None and not _binds_two(taken):
+            raise TypeError(f"{name}.forward cannot be called with (x, state): a stateful module is y, state = model(x, state)")
+        self._takes = {flag for flag in ("mask", "reset") if taken is not None and flag in taken.parameters}
         self._expected: State = None
+        self.whole = _needs_whole(self._core)
         self.trainable = any(parameter.requires_grad for parameter in model.parameters())
         found = {parameter.device for parameter in model.parameters() if parameter.device.type not in ("cpu", "meta")}
         self._devices = tuple(sorted(found, key=str))
@@ -39,58 +41,76 @@ class Caller:
         """The present random state of the devices that the model lives on."""
         return Randomness.now(self._devices)
 
-    def check_span(self, run: Run, upto: Upto) -> None:
+    def check_span(self, start: int, stop: int, upto: Upto) -> None:
         """Refuses a part of a sequence for a module that needs the whole."""
-        if self.whole is not None and (run.start > 0 or upto(math.inf) > run.stop):
-            name = f" ({self.whole})" if self.whole else ""
+        if self.whole is not None and (start > 0 or upto(stop + 1) > stop):
             raise ValueError(
-                f"a bidirectional layer{name} needs the whole sequence, and this strategy runs {run.start}..{run.stop} of it: "
-                "use through=bptt.Full()"
+                f"a bidirectional layer ({self.whole}) needs the whole sequence, and this strategy runs {start}..{stop} of it: "
+                "use through=bptt.Full(); if it never sees more than one step, say so: model.needs_whole = False"
             )
 
     def __call__(self, piece: Piece, state: State, where: str) -> tuple[Any, State]:
-        outside = [name for name in ("mask", "reset") if getattr(piece, name) is not None and name not in self._takes]
-        inside = {name: getattr(piece, name) for name in self._takes if getattr(piece, name) is not None}
+        flags = {name: getattr(piece, name) for name in ("mask", "reset") if getattr(piece, name) is not None}
+        inside = {name: flags[name] for name in self._takes if name in flags}
+        if "mask" in flags and "mask" not in inside:
+            # Rows held from outside must be reset from outside too: the module cannot reset a row that is put back after it.
+            inside = {}
+        outside = {name: flag for name, flag in flags.items() if name not in inside}
         if outside:
             y, after = self._by_stretches(piece, state, where, outside, inside)
         else:
             y, after = self._one(piece.x, state, where, inside)
         if self._expected is None:
+            if state is not None:
+                states.check_same(after, state, f"{where}: the state given does not fit")
             self._expected = states.map_leaves(lambda t: torch.empty_like(t, device="meta"), after)
-        states.check_same(self._expected, after, where)
+        else:
+            states.check_same(self._expected, after, f"{where}: the state has changed its form")
         return y, after
 
     def _one(self, x: Any, state: State, where: str, flags: dict[str, Tensor]) -> tuple[Any, State]:
-        result = self._model(x, state, **flags)
+        given = states.leaves(state)
+        versions = [leaf._version for leaf in given]
+        try:
+            result = self._model(x, state, **flags)
+        except (IndexError, TypeError, AttributeError) as error:
+            if state is None or self._expected is not None:
+                raise
+            raise ValueError(f"{where}: {type(self._core).__name__} does not take the state given: {error}") from error
         if not isinstance(result, tuple) or len(result) != 2:
             raise TypeError(
-                f"{where}: {type(self._core).__name__} returned {_described(result)}, expected the pair (y, state): a stateful "
+                f"{where}: {type(self._core).__name__} returned {described(result)}, expected the pair (y, state): a stateful "
                 "module is called as y, state = model(x, state)"
             )
+        if versions != [leaf._version for leaf in given]:
+            raise ValueError(
+                f"{where}: {type(self._core).__name__} changed its state in place: write h = h * 0.5, not h.mul_(0.5)"
+            )
+        if self._expected is None:
+            states.check_known(result[1], where)
         return result
 
     def _by_stretches(
-        self, piece: Piece, state: State, where: str, outside: list[str], inside: dict[str, Tensor]
+        self, piece: Piece, state: State, where: str, outside: dict[str, Tensor], inside: dict[str, Tensor]
     ) -> tuple[Any, State]:
         """Cuts the piece wherever rows begin, end or start afresh, and sets their states from outside."""
-        mask = piece.mask if "mask" in outside else None
-        reset = piece.reset if "reset" in outside else None
+        mask, reset = outside.get("mask"), outside.get("reset")
         x = piece.x
         if mask is not None:
             # What stands at steps that do not exist (NaN, say) must not reach the gradient as 0 * NaN.
             x = states.map_leaves(lambda t: t.masked_fill(~mask.reshape(mask.shape + (1,) * (t.ndim - 2)), 0), x)
-        first = states.leaves(piece.x)[0]
-        steps, rows = first.shape[:2]
+        steps, rows = states.leaves(piece.x)[0].shape[:2]
+        dims = self._dims(rows)
         outputs = []
         for stretch in states.stretches(steps, mask, reset):
             a, b = stretch.start, stretch.stop
             if stretch.fresh is not None and state is not None:
-                state = states.choose_rows(stretch.fresh, self._fresh(state, rows), state, self._dims(rows))
+                state = states.choose_rows(~stretch.fresh, state, self._fresh(state, rows), dims)
             part = states.map_leaves(lambda t, a=a, b=b: t[a:b], x)  # type: ignore[misc]
             y, after = self._one(part, state, where, {name: flags[a:b] for name, flags in inside.items()})
             if stretch.present is not None:
                 before = self._fresh(after, rows) if state is None else state
-                after = states.choose_rows(stretch.present, after, before, self._dims(rows))
+                after = states.choose_rows(stretch.present, after, before, dims)
             outputs.append(y)
             state = after
         return _joined(outputs), state
@@ -98,54 +118,74 @@ class Caller:
     def _fresh(self, like: State, rows: int) -> State:
         """The state of a row that has not begun: what the module says, else zero, as in torch."""
         initial = getattr(self._core, "initial_state", None)
-        return states.zeros(like) if initial is None else initial(rows)
+        return initial(rows) if callable(initial) and not isinstance(initial, Tensor) else states.zeros(like)
 
     def _dims(self, rows: int) -> Any:
         if isinstance(self._core, nn.RNNBase):
             return lambda _name, _leaf: 1
         return lambda name, leaf: states.batch_dim(name, leaf, rows)
 
-    def rebuild(self, saved: list[Tensor], piece: Piece) -> State:
-        """The module's state with these tensors; its structure is found by one step, whose values are thrown away."""
-        if not saved:
-            return None
+    def structure(self, piece: Piece) -> State:
+        """A state of the module's structure, from one step whose values and random numbers leave no trace."""
         random = self.randomness()
-        training = self._model.training
-        self._model.eval()
-        with torch.no_grad():
-            _, shape = self._one(states.map_leaves(lambda t: t[:1], piece.x), None, "resuming", {})
-        self._model.train(training)
+        with evaluating(self._model), torch.no_grad():
+            _, state = self._one(states.map_leaves(lambda t: t[:1], piece.x), None, "finding the state's structure", {})
         random.put_back()
-        if len(states.leaves(shape)) != len(saved):
-            raise ValueError(f"the saved state has {len(saved)} tensors, the model's {len(states.leaves(shape))}")
-        device = states.leaves(shape)[0].device
-        tensors = iter(saved)
-        rebuilt = states.map_leaves(lambda _: next(tensors).to(device), shape)
-        states.check_same(shape, rebuilt, "the saved state")
-        return rebuilt
+        return state
+
+    @contextmanager
+    def other_buffers(self) -> Iterator[None]:
+        """What runs inside changes copies of the module's buffers: a step that runs again is not counted again."""
+        originals = [(part, name, b) for part in self._model.modules() for name, b in part._buffers.items() if b is not None]
+        for part, name, buffer in originals:
+            part._buffers[name] = buffer.clone()
+        try:
+            yield
+        finally:
+            for part, name, buffer in originals:
+                part._buffers[name] = buffer
 
 
-def counted(loss: Any, y: Any, piece: Piece) -> tuple[Tensor, int, int]:
-    """The loss of a piece, the number of targets it sums over, and the number of rows."""
-    target, mask = piece.target, piece.mask
-    shape = states.leaves(piece.x)[0].shape[:2]
-    if mask is not None and not bool(mask.all()):
-        y, target = (states.map_leaves(lambda t: t[mask], part) for part in (y, target))
-        positions = int(mask.sum())
-    else:
-        positions = math.prod(shape)
-    made = loss(y, target)
-    if not isinstance(made, Tensor) or made.ndim:
-        raise TypeError(
-            f"loss(y, target) returned {_described(made)}, expected a tensor without dimensions: the sum over steps and rows, "
-            "as with reduction='sum'"
-        )
-    count = loss.count(target) if hasattr(loss, "count") else positions
-    return made, int(count), shape[1] if len(shape) > 1 else 1
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; afterwards every module is in the mode that it was in before."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
-def _accepts(module: nn.Module, name: str) -> bool:
-    return name in inspect.signature(module.forward).parameters
+def described(value: Any) -> str:
+    """A value in a few words."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {list(value.shape)}"
+    return f"a tuple of {len(value)}" if isinstance(value, tuple) else f"a {type(value).__name__}"
+
+
+def _parameters(module: nn.Module) -> inspect.Signature | None:
+    try:
+        return inspect.signature(module.forward)
+    except (TypeError, ValueError):
+        return None  # compiled to something that does not tell
+
+
+def _binds_two(signature: inspect.Signature) -> bool:
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        return False
+    return True
+
+
+def _needs_whole(core: nn.Module) -> str | None:
+    """The name of a layer that runs against time, unless the module says that it never needs the whole sequence."""
+    if getattr(core, "needs_whole", True) is False:
+        return None
+    parts = core.named_modules()
+    return next((name or type(part).__name__ for name, part in parts if getattr(part, "bidirectional", False) is True), None)
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
@@ -164,9 +204,3 @@ def _joined(outputs: list[Any]) -> Any:
         return outputs[0]
     parts = iter([torch.cat(column) for column in zip(*map(states.leaves, outputs), strict=True)])
     return states.map_leaves(lambda _: next(parts), outputs[0])
-
-
-def _described(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor of shape {list(value.shape)}"
-    return f"a tuple of {len(value)}" if isinstance(value, tuple) else type(value).__name__

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
+import math
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+
+from bptt.data.piece import Piece
+from bptt.state import leaves, map_leaves
 
 
 class CrossEntropy(nn.Module):
     """E = -Σ log softmax(y)[target], in nats, over every step and row whose target is not ``ignore_index``.
 
     ``y [..., V]``, ``target [...]`` whole numbers below V.
+
+    **Raises** ``ValueError`` for shapes that do not fit.
     """
 
     def __init__(self, ignore_index: int = -100) -> None:
@@ -18,6 +27,10 @@ class CrossEntropy(nn.Module):
         self.ignore_index = ignore_index
 
     def forward(self, y: Tensor, target: Tensor) -> Tensor:
+        if y.shape[:-1] != target.shape:
+            raise ValueError(
+                f"y is {list(y.shape)} and target {list(target.shape)}: y has one dimension more, the scores of every symbol"
+            )
         return cross_entropy(y.flatten(0, -2), target.flatten(), ignore_index=self.ignore_index, reduction="sum")
 
     def count(self, target: Tensor) -> int:
@@ -40,3 +53,47 @@ class SquaredError(nn.Module):
 
     def count(self, target: Tensor) -> int:
         return int((~torch.isnan(target)).sum())
+
+
+def check_loss(loss: Any) -> None:
+    """Refuses a loss that is known not to be a sum: torch's loss classes and functions say so themselves.
+
+    **Raises** ``TypeError`` or ``ValueError``.
+    """
+    if not callable(loss):
+        raise TypeError(f"loss must be a function of (y, target), got {type(loss).__name__}")
+    kind = getattr(loss, "reduction", None)
+    if kind is None and not isinstance(loss, nn.Module):
+        try:
+            given = inspect.signature(loss).parameters.get("reduction")
+        except (TypeError, ValueError):
+            given = None
+        kind = None if given is None or given.default is inspect.Parameter.empty else given.default
+    if isinstance(kind, str) and kind != "sum":
+        name = type(loss).__name__ if isinstance(loss, nn.Module) else getattr(loss, "__name__", "loss")
+        mend = f"{name}(reduction='sum')" if isinstance(loss, nn.Module) else f"functools.partial({name}, reduction='sum')"
+        raise ValueError(f"{name} has reduction={kind!r}, but a loss must be the sum over steps and rows: {mend}")
+
+
+def counted(loss: Any, y: Any, piece: Piece, where: str) -> tuple[Tensor, int]:
+    """The loss of a piece, and the number of targets it sums over."""
+    target, mask = piece.target, piece.mask
+    if mask is not None and not bool(mask.all()):
+        for leaf in leaves(y):
+            if leaf.shape[:2] != mask.shape:
+                raise ValueError(
+                    f"{where}: y is {list(leaf.shape)}, expected [T, B, ...] with T, B = {list(mask.shape)} as in mask"
+                )
+        y, target = (map_leaves(lambda t: t[mask], part) for part in (y, target))
+        positions = int(mask.sum())
+    else:
+        positions = math.prod(leaves(piece.x)[0].shape[:2])
+    made = loss(y, target)
+    if not isinstance(made, Tensor) or made.ndim:
+        got = f"a tensor of shape {list(made.shape)}" if isinstance(made, Tensor) else f"a {type(made).__name__}"
+        raise TypeError(
+            f"{where}: loss(y, target) returned {got}, expected a tensor without dimensions: the sum over steps and rows, as "
+            "with reduction='sum'"
+        )
+    counts = getattr(loss, "count", None)
+    return made, int(counts(target)) if callable(counts) else positions

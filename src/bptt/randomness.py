@@ -27,6 +27,11 @@ class Randomness:
             else:
                 _module(torch.device(name)).set_rng_state(state, torch.device(name))
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Randomness) and all(torch.equal(s, other._states[name]) for name, s in self._states.items())
+
+    __hash__ = None  # type: ignore[assignment]
+
     def state_dict(self) -> dict[str, Tensor]:
         return dict(self._states)
 

@@ -134,17 +134,15 @@ def test_a_run_taken_up_again_goes_on_exactly(name, strategy, after):
     model = ALL[name]().double()
     data = sequence(name, 7, name == "task model")
     run = bptt.backprop(model, LOSS, data, through=strategy)
+    after = min(after, 1) if strategy == bptt.Full() else after
     expected = []
-    saved = run.state_dict() if after == 0 else None
+    saved = run.state_dict()
     for index, window in enumerate(run, 1):
         if index > after:
             expected.append((window, oracle.gradient(model)))
         model.zero_grad()
         if index == after:
             saved = run.state_dict()
-            torch.save(saved, "/dev/null")
-    if saved is None:
-        return
     again = []
     for window in bptt.backprop(model, LOSS, data, through=strategy, resume=saved):
         again.append((window, oracle.gradient(model)))
@@ -174,15 +172,14 @@ def test_evaluation_does_not_depend_on_the_chunk_and_leaves_no_trace(chunk):
     model = bptt.nn.GRU(3, 4, num_layers=2, dropout=0.5).double()
     data = sequence("", 7, True)
     window = bptt.evaluate(model, LOSS, data, chunk=chunk)
+    assert model.training
+    assert all(p.grad is None for p in model.parameters())
     model.eval()
     y, final = model(data.x, mask=data.mask, reset=data.reset)
     expected = LOSS(y[data.mask], data.target[data.mask]).detach()
-    model.train()
     assert float(window.loss) == pytest.approx(float(expected))
     assert window.count == int(data.mask.sum()) * 4
     assert_close(window.state, final, "state")
-    assert model.training
-    assert all(p.grad is None for p in model.parameters())
 
 
 def test_a_bidirectional_layer_is_evaluated_and_trained_whole():
@@ -190,7 +187,7 @@ def test_a_bidirectional_layer_is_evaluated_and_trained_whole():
     data = sequence("", 7, False)
     assert float(bptt.evaluate(model, LOSS, data, chunk=2).loss) == pytest.approx(float(bptt.evaluate(model, LOSS, data).loss))
     list(bptt.backprop(model, LOSS, data))
-    with pytest.raises(ValueError, match=r"bidirectional layer needs the whole sequence.*use through=bptt.Full\(\)"):
+    with pytest.raises(ValueError, match=r"a bidirectional layer \(LSTM\) needs the whole .* through=bptt.Full\(\)"):
         list(bptt.backprop(model, LOSS, data, through=bptt.Truncated(3)))
 
 
@@ -250,18 +247,18 @@ REFUSALS = [
         lambda: bptt.backprop(nn.GRU(3, 3), lambda y, t: (y - t) ** 2, (X, X)),
         r"loss\(y, target\) returned a tensor of shape \[6, 2, 3\]",
     ),
-    (lambda: bptt.backprop(nn.Sequential(nn.GRU(3, 3)), LOSS, (X, X)), "takes 2 positional arguments|forward"),
+    (lambda: bptt.backprop(nn.Sequential(nn.GRU(3, 3)), LOSS, (X, X)), "Sequential.forward cannot be called with"),
     (
         lambda: bptt.backprop(Bad(lambda x, n: x), LOSS, (X, X)),
         r"steps 0..6: Bad returned a tensor of shape \[6, 2, 3\], expected the pair",
     ),
     (
         lambda: bptt.backprop(Bad(lambda x, n: (x, {"h": torch.zeros(2, n)})), LOSS, (X, X), through=CUT),
-        r"steps 2..4: state\['h'\] is float32\[2, 2\], expected float32\[2, 1\]",
+        r"steps 2..4: the state has changed its form: state\['h'\] is float32\[2, 2\], expected float32\[2, 1\]",
     ),
     (
         lambda: bptt.backprop(Bad(lambda x, n: (x, (torch.zeros(2, 1),) * n)), LOSS, (X, X), through=CUT),
-        r"steps 2..4: the state has an unexpected state\[1\]",
+        r"steps 2..4: the state has changed its form: the state has an unexpected state\[1\]",
     ),
     (lambda: bptt.backprop(nn.GRU(3, 3).requires_grad_(False), LOSS, (X, X)), "there is nothing to train"),
     (

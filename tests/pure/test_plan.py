@@ -60,7 +60,7 @@ def test_what_is_kept_does_not_grow_with_time(k1, k2):
         ([Run(0, 4, count=False), Back(0, 4), HandBack(0, 4)], "counted 0..0"),
         ([Run(0, 2), Back(0, 2), HandBack(0, 2)], "ends after 2 of 4 steps"),
         ([Run(0, 2), Run(2, 4), Back(2, 4), Back(0, 2), Back(0, 2)], "no tape is left"),
-        ([Keep(0), Run(0, 2), plan.Load(0), Run(0, 2)], "a replay is a run"),
+        ([Keep(0), Run(0, 2), plan.Load(0), Run(0, 2)], "a replay is of runs"),
     ],
 )
 def test_unsound_plans_are_refused(actions, message):
@@ -84,6 +84,7 @@ def test_reading_strategies():
         ("truncated:k1=0", "k1 must be a whole number of at least 1, got 0"),
         ("truncated:k1=2.5", "k1 must be a whole number of at least 1, got 2.5"),
         ("full:k1=3", "it takes no settings"),
+        ("truncated:k1=3,k1=4", "truncated is given k1= twice"),
     ]:
         with pytest.raises(ValueError, match=message):
             parse(text)

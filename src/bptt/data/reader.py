@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bptt.data.piece import Piece
-from bptt.state import leaves, map_leaves
+from bptt.state import leaves, map_leaves, named_leaves
 
 
 class Reader:
@@ -37,9 +38,13 @@ def reader(sequence: Any) -> Reader:
     **Raises** ``TypeError`` for anything else.
     """
     if isinstance(sequence, Piece):
-        return _Sized(sequence.x, sequence)
-    if isinstance(sequence, (tuple, list)) and 2 <= len(sequence) <= 4 and isinstance(sequence[1], Tensor):
-        return _Sized(sequence[0], Piece(*sequence))
+        return _Sized(sequence)
+    if isinstance(sequence, (tuple, list)) and 2 <= len(sequence) <= 4:
+        tensors = all(isinstance(part, Tensor) for part in sequence[:2])
+        if tensors or (isinstance(sequence, tuple) and all(leaves(part) for part in sequence[:2])):
+            return _Sized(Piece(*sequence))
+        if any(type(part).__module__ == "numpy" for part in sequence):
+            raise TypeError("a sequence is made of tensors, got NumPy arrays: torch.from_numpy(x), torch.from_numpy(target)")
     if not isinstance(sequence, (str, bytes, Tensor, Mapping)):
         if hasattr(sequence, "__len__") and hasattr(sequence, "__getitem__") and not isinstance(sequence, (list, tuple)):
             return _Sliced(sequence)
@@ -57,24 +62,34 @@ def _checked(item: Any, where: str) -> Piece:
         if not isinstance(item, (tuple, list)) or not 2 <= len(item) <= 4:
             raise TypeError(f"{where}: expected a piece (x, target[, mask[, reset]]), got {type(item).__name__}")
         item = Piece(*item)
-    x, target = _first(item.x), _first(item.target)
-    if x is None or target is None:
-        raise TypeError(f"{where}: x and target must hold tensors, got {type(item.x).__name__}, {type(item.target).__name__}")
-    if x.ndim == 0 or target.ndim == 0:
-        raise ValueError(f"{where}: x and target have time first, [T, B, ...]; got {list(x.shape)} and {list(target.shape)}")
-    if x.shape[0] != target.shape[0]:
-        raise ValueError(
-            f"{where}: x has {x.shape[0]} steps and target has {target.shape[0]}: both have time first, [T, B, ...]"
-        )
+    for name, part in (("x", item.x), ("target", item.target)):
+        if not leaves(part):
+            raise TypeError(f"{where}: {name} must hold tensors, got {type(part).__name__}")
+    first = leaves(item.x)[0]
+    for name, leaf in (*named_leaves(item.x, "x"), *named_leaves(item.target, "target")):
+        if leaf.ndim < 2:
+            raise ValueError(f"{where}: {name} is {list(leaf.shape)}, expected [T, B, ...], time first (one row: unsqueeze(1))")
+        for dim, what in ((0, "steps"), (1, "rows")):
+            if leaf.shape[dim] != first.shape[dim]:
+                raise ValueError(
+                    f"{where}: x has {first.shape[dim]} {what} and {name} has {leaf.shape[dim]}: both have time first, "
+                    "[T, B, ...]"
+                )
     for name, flags in (("mask", item.mask), ("reset", item.reset)):
         if flags is None:
             continue
         if not isinstance(flags, Tensor) or flags.dtype != torch.bool:
             got = flags.dtype if isinstance(flags, Tensor) else type(flags).__name__
             raise TypeError(f"{where}: {name} must be a bool tensor [T, B], got {got}")
-        if flags.shape != x.shape[:2]:
-            raise ValueError(f"{where}: {name} is {list(flags.shape)}, expected [T, B] = {list(x.shape[:2])} as in x")
+        if flags.shape != first.shape[:2]:
+            raise ValueError(f"{where}: {name} is {list(flags.shape)}, expected [T, B] = {list(first.shape[:2])} as in x")
     return Piece(*item)
+
+
+def _size(piece: Piece) -> tuple[int, int]:
+    """The steps and rows of a checked piece."""
+    steps, rows = leaves(piece.x)[0].shape[:2]
+    return steps, rows
 
 
 def _slice(piece: Piece, start: int, stop: int) -> Piece:
@@ -82,11 +97,9 @@ def _slice(piece: Piece, start: int, stop: int) -> Piece:
 
 
 class _Sized(Reader):
-    def __init__(self, x: Any, piece: Piece) -> None:
+    def __init__(self, piece: Piece) -> None:
         self._piece = _checked(piece, "sequence")
-        first = _first(x)
-        assert first is not None
-        self._length = first.shape[0]
+        self._length, _ = _size(self._piece)
 
     def upto(self, step: float) -> int:
         return self._length if step >= self._length else int(step)
@@ -105,10 +118,8 @@ class _Sliced(Reader):
     def read(self, start: int, stop: int) -> Piece:
         where = f"sequence[{start}:{stop}]"
         piece = _checked(self._sequence[start:stop], where)
-        x = _first(piece.x)
-        assert x is not None
-        if x.shape[0] != stop - start:
-            raise ValueError(f"{where} gave {x.shape[0]} steps, expected {stop - start}")
+        if _size(piece)[0] != stop - start:
+            raise ValueError(f"{where} gave {_size(piece)[0]} steps, expected {stop - start}")
         return piece
 
 
@@ -116,8 +127,9 @@ class _Streamed(Reader):
     """Holds the pieces between the oldest step that may be asked for again and the newest one read."""
 
     def __init__(self, pieces: Iterator[Any]) -> None:
-        self._pieces, self._held = pieces, list[tuple[int, Piece]]()
+        self._pieces, self._held = pieces, deque[tuple[int, Piece]]()
         self._read, self._count, self._ended = 0, 0, False
+        self._rows: int | None = None
 
     def upto(self, step: float) -> int:
         while self._read < step and not self._ended:
@@ -127,12 +139,16 @@ class _Streamed(Reader):
                 self._ended = True
                 break
             piece = _checked(item, f"piece {self._count}")
-            x = _first(piece.x)
-            assert x is not None
+            steps, rows = _size(piece)
+            self._rows = self._rows or rows
+            if rows != self._rows:
+                raise ValueError(
+                    f"piece {self._count} has {rows} rows, those before it {self._rows}: a sequence keeps its rows"
+                )
             self._count += 1
-            if x.shape[0]:
+            if steps:
                 self._held.append((self._read, piece))
-                self._read += x.shape[0]
+                self._read += steps
         return self._read if self._read < step else int(step)
 
     def read(self, start: int, stop: int) -> Piece:
@@ -140,28 +156,23 @@ class _Streamed(Reader):
             raise ValueError(f"steps {start}..{stop} are not at hand: the stream holds {self._held[0][0]}..{self._read}")
         parts = []
         for first, piece in self._held:
-            x = _first(piece.x)
-            assert x is not None
-            a, b = max(start - first, 0), min(stop - first, x.shape[0])
+            a, b = max(start - first, 0), min(stop - first, _size(piece)[0])
             if a < b:
                 parts.append(_slice(piece, a, b))
         return parts[0] if len(parts) == 1 else _joined(parts)
 
     def forget(self, before: int) -> None:
         while len(self._held) > 1 and self._held[1][0] <= before:
-            self._held.pop(0)
+            self._held.popleft()
 
 
 def _joined(parts: list[Piece]) -> Piece:
     def flags(name: str, absent: bool) -> Tensor | None:
         if all(getattr(part, name) is None for part in parts):
             return None
-        made = []
-        for part in parts:
-            x, given = _first(part.x), getattr(part, name)
-            assert x is not None
-            made.append(torch.full(x.shape[:2], absent, device=x.device) if given is None else given)
-        return torch.cat(made)
+        given = [(part, getattr(part, name)) for part in parts]
+        device = next(flag.device for _, flag in given if flag is not None)
+        return torch.cat([torch.full(_size(part), absent, device=device) if flag is None else flag for part, flag in given])
 
     return Piece(
         _cat([part.x for part in parts]),
@@ -174,7 +185,3 @@ def _joined(parts: list[Piece]) -> Piece:
 def _cat(items: list[Any]) -> Any:
     joined = iter([torch.cat(parts) for parts in zip(*map(leaves, items), strict=True)])
     return map_leaves(lambda _: next(joined), items[0])
-
-
-def _first(nested: Any) -> Tensor | None:
-    return next(iter(leaves(nested)), None)

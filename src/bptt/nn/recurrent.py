@@ -31,7 +31,8 @@ class Recurrent(nn.Module):
     - ``reset``: likewise; where it is true the row's state becomes zero before that step.
 
     Further settings: ``clip_step`` limits each element of the error that a step passes back through its state to
-    ±clip_step (Graves 2013, arXiv 1308.0850); ``backend`` is ``"auto"`` or a name in `bptt.kernels.table`.
+    ±clip_step (Graves 2013, arXiv 1308.0850); ``backend`` is ``"auto"`` or a name in `bptt.kernels.table`. ``hx`` is torch's
+    name for ``state``.
 
     **Raises** ``ValueError`` for sizes that do not fit, naming both, and ``TypeError`` for a state of the wrong structure.
     """
@@ -65,12 +66,12 @@ class Recurrent(nn.Module):
         ):
             if isinstance(size, bool) or not isinstance(size, int) or size < least:
                 raise ValueError(f"{name} must be a whole number of at least {least}, got {size!r}")
-        if isinstance(dropout, bool) or not 0 <= dropout <= 1:
+        if not _number(dropout) or not 0 <= dropout <= 1:
             raise ValueError(f"dropout is a probability between 0 and 1, got {dropout!r}")
         if proj_size >= hidden_size:
             raise ValueError(f"proj_size={proj_size} must be smaller than hidden_size={hidden_size}")
-        if clip_step is not None and not clip_step > 0:
-            raise ValueError(f"clip_step must be greater than 0, got {clip_step!r}; None does not clip")
+        if clip_step is not None and not (_number(clip_step) and clip_step > 0):
+            raise ValueError(f"clip_step must be a number above 0, got {clip_step!r}; None does not clip")
         if dropout and num_layers == 1:
             warnings.warn(f"dropout={dropout} acts between layers, and num_layers=1 has none between", stacklevel=3)
         kernels.check_name(backend)
@@ -100,6 +101,14 @@ class Recurrent(nn.Module):
             self._layers.append(layer)
         self.reset_parameters()
 
+    @property
+    def all_weights(self) -> list[list[nn.Parameter]]:
+        """The parameters of each layer and direction, as torch's layers list them."""
+        return [[self.get_parameter(name) for name in names if name is not None] for names in self._names]
+
+    def flatten_parameters(self) -> None:
+        """Does nothing: it is here because code written for torch's layers calls it."""
+
     def reset_parameters(self) -> None:
         """Draws every parameter from U(-1/√H, 1/√H), in torch's order: the same seed gives torch's weights."""
         bound = 1 / math.sqrt(self.hidden_size)
@@ -107,13 +116,22 @@ class Recurrent(nn.Module):
             nn.init.uniform_(parameter, -bound, bound)
 
     def forward(
-        self, x: Tensor | PackedSequence, state: Any = None, *, mask: Tensor | None = None, reset: Tensor | None = None
+        self,
+        x: Tensor | PackedSequence,
+        state: Any = None,
+        *,
+        mask: Tensor | None = None,
+        reset: Tensor | None = None,
+        hx: Any = None,
     ) -> tuple[Any, Any]:
+        state = hx if state is None else state
         if isinstance(x, PackedSequence):
             return self._packed(x, state, mask, reset)
         if x.ndim not in (2, 3):
             shape = "[B, T, I]" if self.batch_first else "[T, B, I]"
             raise ValueError(f"x is {list(x.shape)}, expected {shape}, or [T, I] for one sequence")
+        for name, flags in (("mask", mask), ("reset", reset)):
+            _check_flags(name, flags, x)
         batched = x.ndim == 3
         swap = batched and self.batch_first
         if not batched:
@@ -129,8 +147,13 @@ class Recurrent(nn.Module):
             )
         if x.shape[0] == 0:
             raise ValueError(f"x has no steps: {list(x.shape)} has T = 0")
-        rows = Rows(self._flags("mask", mask, x), self._flags("reset", reset, x))
-        y, final = self._run(x, self._initial(x, state, batched), rows)
+        weight = self.get_parameter("weight_ih_l0")
+        if x.dtype != weight.dtype and not _autocast(x):
+            raise ValueError(
+                f"x is {x.dtype} but the weights are {weight.dtype}: use x.to({weight.dtype}), or convert the layer, "
+                f"layer.to({x.dtype})"
+            )
+        y, final = self._run(x, self._initial(x, state, batched), Rows(mask, reset))
         if not batched:
             y, final = y[:, 0], tuple(part[:, 0] for part in final)
         elif swap:
@@ -182,19 +205,9 @@ class Recurrent(nn.Module):
             if list(leaf.shape) != expected:
                 meaning = "[layers·directions, B, H]" if batched else "[layers·directions, H], as x has no batch"
                 raise ValueError(f"{name} is {list(leaf.shape)}, expected {expected}, {meaning}")
-            if leaf.dtype != x.dtype or leaf.device != x.device:
+            if leaf.device != x.device or (leaf.dtype != x.dtype and not _autocast(x)):
                 raise ValueError(f"{name} is {leaf.dtype} on {leaf.device} but x is {x.dtype} on {x.device}")
         return tuple(leaf if batched else leaf[:, None] for leaf in given)
-
-    def _flags(self, name: str, flags: Tensor | None, x: Tensor) -> Tensor | None:
-        if flags is None:
-            return None
-        if flags.dtype != torch.bool:
-            raise TypeError(f"{name} must be bool, got {flags.dtype}: {name}.bool()")
-        if flags.shape != x.shape[:2]:
-            order = " (time first)" if not self.batch_first else " (shown time first)"
-            raise ValueError(f"{name} is {list(flags.shape)}, expected [T, B] = {list(x.shape[:2])}{order}")
-        return flags
 
     def _packed(self, x: PackedSequence, state: Any, mask: Tensor | None, reset: Tensor | None) -> tuple[PackedSequence, Any]:
         if mask is not None or reset is not None:
@@ -229,3 +242,22 @@ def _structure(state: Any) -> str:
     if isinstance(state, (tuple, list)):
         return f"a {type(state).__name__} of {len(state)}"
     return "one tensor" if isinstance(state, Tensor) else type(state).__name__
+
+
+def _check_flags(name: str, flags: Any, x: Tensor) -> None:
+    if flags is None:
+        return
+    if not isinstance(flags, Tensor) or flags.dtype != torch.bool:
+        got = flags.dtype if isinstance(flags, Tensor) else type(flags).__name__
+        raise TypeError(f"{name} must be a bool tensor, got {got}")
+    if flags.shape != x.shape[:-1]:
+        raise ValueError(f"{name} is {list(flags.shape)}, expected {list(x.shape[:-1])}, as x without its last dimension")
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _autocast(x: Tensor) -> bool:
+    """Whether torch chooses dtypes by itself here, so that x, state and weights may differ."""
+    return torch.is_autocast_enabled(x.device.type)

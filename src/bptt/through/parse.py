@@ -29,6 +29,8 @@ def parse(text: str) -> Strategy:
         if not equals or key not in known:
             takes = ", ".join(f"{field}=" for field in known) or "no settings"
             raise ValueError(f"{name} does not take {item!r}{_nearest(key, known)}: it takes {takes}")
+        if key in settings:
+            raise ValueError(f"{name} is given {key}= twice")
         settings[key] = _literal(value)
     try:
         return kind(**settings)

@@ -40,14 +40,15 @@ class Run:
     """Run the module from the present state, which lies at ``start``, to ``stop``.
 
     ``tape``: keep what `Back` needs; a taped run that follows a taped run passes its error on to it.
-    ``count``: its losses belong to this window. ``replay``: it ran before and meets the random numbers of then.
+    ``count``: its losses belong to this window. ``replay``: it ran before, in runs that began at these boundaries, and meets
+    the random numbers of then.
     """
 
     start: int
     stop: int
     tape: bool = True
     count: bool = True
-    replay: bool = False
+    replay: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,7 @@ def check(plan: Iterable[Action], length: int) -> Iterator[Action]:
     """Hands a plan on, action by action, refusing one that is unsound; for those who write a strategy.
 
     Every run starts where the present state is, every taped run is reversed before the window is handed back, newest
-    first; every loss counts exactly once, in order; only kept states are loaded, and none is left at the end of a window
-    that no later action can reach.
+    first; every loss counts exactly once, in order; only kept states are loaded; a replay begins where its runs began.
 
     **Raises** ``ValueError`` naming the action.
     """
@@ -101,8 +101,11 @@ def check(plan: Iterable[Action], length: int) -> Iterator[Action]:
                 present = at
             case Run(start, stop, tape, count, replay):
                 _require(start == present and start < stop <= length, action, f"the present state lies at {present}")
-                _require(replay == (stop in seen), action, "a replay is a run that has been made before, and only that")
-                _require(not replay or start in kept, action, "a replay needs the random state kept at its start")
+                _require(
+                    bool(replay) == (stop in seen), action, "a replay is of runs that have been made before, and only that"
+                )
+                _require(all(at in kept for at in replay), action, "a replay needs what was kept where its runs began")
+                _require(not replay or replay[0] == start, action, "a replay begins where its first run began")
                 if count:
                     _require(start == counted, action, f"the losses up to {counted} have been counted")
                     counted = stop

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -58,9 +57,8 @@ class Truncated(Strategy):
                 yield Run(start, reach, tape=False)
             elif reach < start:
                 yield Load(reach)
-                for again in itertools.pairwise([*(cut for cut in cuts if cut < start), start]):
-                    runs.append(again)
-                    yield Run(*again, count=False, replay=True)
+                runs.append((reach, start))
+                yield Run(reach, start, count=False, replay=tuple(cut for cut in cuts if cut < start))
             first = max(start, reach)
             for cut in sorted({other for other in later if start < other < stop}):
                 runs.append((first, cut))

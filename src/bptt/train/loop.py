@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from bptt.backprop import Backprop, Window, backprop
+from bptt.executor import Backprop, backprop
 from bptt.train.checkpoint import Checkpoint, weights_from
 from bptt.train.feed import length_of, windows_of, with_end
 from bptt.train.interrupt import Interrupted, Interruption
@@ -22,6 +22,7 @@ from bptt.train.optimize import Moment as ScheduleMoment, make_schedule
 from bptt.train.pace import Pace
 from bptt.train.progress import Display, Status, clock
 from bptt.train.settings import Budget
+from bptt.window import Window
 
 if TYPE_CHECKING:
     from bptt.train.run import Run
@@ -261,7 +262,8 @@ class Loop:
         if improved:
             at.best, at.best_update = score.mean, at.update
         if steers:
-            at.stale = 0 if improved else at.stale + 1
+            at.stale = 0 if at.least is None or score.mean < at.least else at.stale + 1
+            at.least = score.mean if at.stale == 0 else at.least
             self._reschedule("validation", score.mean)
         at.validated = at.update
         line = {**self._place(epoch_over), "validation": score.mean, "count": score.count}

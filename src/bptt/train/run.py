@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bptt.backprop import Loss, Reduction, evaluate
+from bptt.evaluation import evaluate
+from bptt.executor import Loss, Reduction
 from bptt.through import Full, Strategy
 from bptt.train.clip import Clip
 from bptt.train.feed import as_source
