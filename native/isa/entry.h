@@ -70,17 +70,19 @@ void apply(int function, const S* from, S* to, long n) {
     }
 }
 
-constexpr int chains = 12;
+// As many chains as hide the latency of a multiply-add, each in a register of its own.
+template <class... Chains>
+BPTT_INLINE void advance(long rounds, Chains... chains) {
+    const Vec<float> a = splat(0.999f), b = splat(1e-4f);
+    for (long n = 0; n < rounds; n++) {
+        ((chains = chains * a + b), ...);
+        (([&] { asm volatile("" : BPTT_REGISTER(chains)); }()), ...);
+    }
+}
 
 void multiply_add(long rounds) {
-    Vec<float> sum[chains];
-    for (int i = 0; i < chains; i++) sum[i] = splat(float(i));
-    const Vec<float> a = splat(0.999f), b = splat(1e-4f);
-    for (long n = 0; n < rounds; n++)
-        for (int i = 0; i < chains; i++) {
-            sum[i] = sum[i] * a + b;
-            asm volatile("" : BPTT_REGISTER(sum[i]));
-        }
+    const Vec<float> s = splat(1.0f);
+    advance(rounds, s, s, s, s, s, s, s, s, s, s, s, s);
 }
 
 template <class S>
@@ -89,6 +91,6 @@ constexpr Entries<S> entries = {tape<S>, forward<S>, backward<S>, apply<S>};
 }  // namespace
 
 extern const Kernels table;
-const Kernels table = {BPTT_NAME, entries<float>, entries<double>, multiply_add, 2.0 * chains * V<float>};
+const Kernels table = {BPTT_NAME, entries<float>, entries<double>, multiply_add, 2.0 * 12 * V<float>};
 
 }  // namespace bptt::BPTT_ISA

@@ -32,26 +32,45 @@ struct Float<double> {
 // y = n ln 2 + r with n whole and |r| ≤ ln(2)/2.
 template <class S>
 struct Reduced {
-    Whole<S> n;
-    Vec<S> small;  // exp(r) - 1
+    Vec<S> n;
+    Whole<S> shifted;  // n, in the lowest bits
+    Vec<S> small;      // exp(r) - 1
 };
+
+// c[0] + c[1] r + ... of degree D, in a tree: half as long a chain of operations as one after the other.
+template <class S, int D>
+BPTT_INLINE Vec<S> polynomial(const S* c, Vec<S> r, Vec<S> r2, Vec<S> r4) {
+    if constexpr (D == 0) return splat(c[0]);
+    else if constexpr (D == 1) return r * c[1] + c[0];
+    else if constexpr (D < 4) return polynomial<S, D - 2>(c + 2, r, r2, r4) * r2 + polynomial<S, 1>(c, r, r2, r4);
+    else return polynomial<S, D - 4>(c + 4, r, r2, r4) * r4 + polynomial<S, 3>(c, r, r2, r4);
+}
 
 template <class S>
 BPTT_INLINE Reduced<S> reduce(Vec<S> y) {
     using F = Float<S>;
     const Vec<S> shifted = y * S(1.44269504088896340736) + F::magic;
     const Vec<S> n = shifted - F::magic;
-    const Vec<S> r = (y - n * F::ln2_high) - n * F::ln2_low;
-    constexpr int degree = Exponential<S>::degree;
-    Vec<S> q = splat(Exponential<S>::q[degree]);
-#pragma GCC unroll 16
-    for (int k = degree - 1; k >= 0; k--) q = q * r + Exponential<S>::q[k];
-    return {(Whole<S>)shifted - (Whole<S>)splat(F::magic), (r * r) * q + r};
+    const Vec<S> r = (y - n * F::ln2_high) - n * F::ln2_low, r2 = r * r;
+    return {n, (Whole<S>)shifted, polynomial<S, Exponential<S>::degree>(Exponential<S>::q, r, r2, r2 * r2) * r2 + r};
 }
 
 template <class S>
 BPTT_INLINE Vec<S> power_of_two(Whole<S> n) {
     return (Vec<S>)((n + Float<S>::bias) << Float<S>::mantissa);
+}
+
+// v · 2^n, denormal results included.
+template <class S>
+BPTT_INLINE Vec<S> scaled(Vec<S> v, const Reduced<S>& e) {
+#if BPTT_VECTOR_BYTES == 64
+    if constexpr (sizeof(S) == 4) return (Vec<S>)_mm512_scalef_ps((__m512)v, (__m512)e.n);
+    else return (Vec<S>)_mm512_scalef_pd((__m512d)v, (__m512d)e.n);
+#else
+    // In two halves, for neither may leave the range.
+    const Whole<S> n = e.shifted - (Whole<S>)splat(Float<S>::magic), half = n >> 1;
+    return (v * power_of_two<S>(half)) * power_of_two<S>(n - half);
+#endif
 }
 
 template <class S>
@@ -75,9 +94,7 @@ template <class S>
 BPTT_INLINE Vec<S> logistic(Vec<S> x) {
     const Vec<S> y = at_least<S>(-magnitude<S>(x), Float<S>::least_exp);
     const Reduced<S> e = reduce<S>(y);
-    // In two halves: the result may be denormal.
-    const Whole<S> half = e.n >> 1;
-    const Vec<S> grown = ((e.small + S(1)) * power_of_two<S>(half)) * power_of_two<S>(e.n - half);
+    const Vec<S> grown = scaled<S>(e.small + S(1), e);
     const Vec<S> share = reciprocal<S>(grown + S(1));
     return x < S(0) ? grown * share : share;
 }
@@ -86,7 +103,8 @@ template <class S>
 BPTT_INLINE Vec<S> hyperbolic(Vec<S> x) {
     const Vec<S> y = at_least<S>(magnitude<S>(x) * S(-2), Float<S>::flat_tanh);
     const Reduced<S> e = reduce<S>(y);
-    const Vec<S> scale = power_of_two<S>(e.n);
+    // The magic number's own bits vanish in the shift: what is left is n.
+    const Vec<S> scale = (Vec<S>)((e.shifted << Float<S>::mantissa) + (Whole<S>)splat(S(1)));
     const Vec<S> minus = e.small * scale + (scale - S(1));  // exp(-2|x|) - 1, in (-1, 0]
     const Vec<S> size = -minus * reciprocal<S>(minus + S(2));
     return (Vec<S>)((Whole<S>)size | ((Whole<S>)x & (Whole<S>)splat(S(-0.0))));

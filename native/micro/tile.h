@@ -26,17 +26,25 @@ template <class S, int R, int P, int N, bool Packed>
     Vec<S> sum[R][P * N] = {};
     for (int i = 0; i < R; i++)
         for (int p = 0; p < P; p++) __builtin_prefetch(C + i * ldc + p * cs, 1);
+    // Three rows to a pointer: x86 addresses base, base + lda and base + 2 lda without another register. The empty assembly keeps
+    // the compiler from making them one pointer and a dozen offsets again.
+    constexpr int group = Packed ? R : 3;
+    const S* row[(R + group - 1) / group];
+    for (int g = 0; g * group < R; g++) {
+        row[g] = A + g * group * (Packed ? 1 : lda);
+        asm("" : "+r"(row[g]));
+    }
 #pragma GCC unroll 4
     for (long k = 0; k < K; k++) {
         Vec<S> b[P * N];
         for (int p = 0; p < P; p++)
             for (int v = 0; v < N; v++) b[p * N + v] = load(B + p * ps + v * V<S>);
         for (int i = 0; i < R; i++) {
-            const Vec<S> a = splat(Packed ? A[i] : A[i * lda]);
+            const Vec<S> a = splat(row[i / group][(i % group) * (Packed ? 1 : lda)]);
             for (int q = 0; q < P * N; q++) sum[i][q] += a * b[q];
         }
         B += N * V<S>;
-        A += Packed ? R : 1;
+        for (const S*& at : row) at += Packed ? R : 1;
     }
     for (int i = 0; i < R; i++)
         for (int p = 0; p < P; p++)

@@ -86,7 +86,7 @@ void Barrier::wait_for_others() {
         return;
     }
     for (int spins = 0; round_.load(std::memory_order_acquire) == round; spins++) {
-        if (spins < 4000) {
+        if (spins < 300) {  // some 10 µs where a pause takes long
             pause();
         } else {
 #ifndef _WIN32
