@@ -8,6 +8,7 @@ from torch import Tensor
 
 from bptt.kernels.contract import Layer, Rows, State, Weights
 from bptt.kernels.fused import Torch
+from bptt.kernels.native import Native
 from bptt.kernels.reference import Reference
 
 
@@ -23,7 +24,7 @@ class Kernel(Protocol):
         """The outputs ``[T, B, H]`` and the final state."""
 
 
-table: dict[str, Kernel] = {kernel.name: kernel for kernel in (Torch(), Reference())}
+table: dict[str, Kernel] = {kernel.name: kernel for kernel in (Native(), Torch(), Reference())}
 """Every kernel by name, the fastest first: the order in which ``backend="auto"`` asks them."""
 
 

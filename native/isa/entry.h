@@ -1,0 +1,96 @@
+// The whole of the kernels for one instruction set. Included by one file for each, with BPTT_ISA its name and
+// BPTT_VECTOR_BYTES the width of its vectors.
+#pragma once
+
+#include "sequence/backward.h"
+#include "sequence/forward.h"
+#include "sequence/kernels.h"
+
+#if defined(__aarch64__)
+#define BPTT_REGISTER "+w"
+#elif BPTT_VECTOR_BYTES == 64
+#define BPTT_REGISTER "+v"
+#else
+#define BPTT_REGISTER "+x"
+#endif
+
+namespace bptt::BPTT_ISA {
+namespace {
+
+// Every thread makes a pass of its own over the same memory: what they do not share lies there, the rest in the pass.
+template <class Pass, class Problem>
+struct Call {
+    const Problem& problem;
+    const Rows& rows;
+    Partition split;
+    void* memory;
+
+    static void part(void* context, int thread, Barrier& barrier) {
+        const Call& call = *static_cast<Call*>(context);
+        Pass pass(call.problem, call.rows, call.split, call.memory);
+        pass.part(thread, barrier);
+    }
+};
+
+template <class S, class Pass, class Problem>
+void run(const Problem& problem) {
+    const Shape& s = problem.shape;
+    const Rows rows = Rows::number(s, scratch(Use::rows, Rows::memory(s)));
+    Partition split = partition<S>(s, Layout<S>(s), rows.N, team_size(s.threads));
+    while (true) {
+        const std::size_t bytes = Pass(problem, rows, split, nullptr).bytes;
+        Call<Pass, Problem> call{problem, rows, split, scratch(Use::work, bytes)};
+        if (run_team(split.threads, call.part, &call)) return;
+        split = {1, true};
+    }
+}
+
+template <class S>
+TapeSize tape(const Shape& s) {
+    const Layout<S> layout(s);
+    const std::size_t all = std::size_t(s.T) * std::size_t(s.B);
+    return {s.cell == Cell::rnn ? 0 : all * std::size_t(layout.ldg), s.cell == Cell::lstm ? all * std::size_t(layout.ldc) : 0};
+}
+
+template <class S>
+void forward(const Forward<S>& f) {
+    run<S, ForwardPass<S>>(f);
+}
+
+template <class S>
+void backward(const Backward<S>& f) {
+    run<S, BackwardPass<S>>(f);
+}
+
+template <class S>
+void apply(int function, const S* from, S* to, long n) {
+    for (long i = 0; i < n; i += V<S>) {
+        const Vec<S> x = load_first(from + i, n - i);
+        store_first(to + i, function ? logistic<S>(x) : hyperbolic<S>(x), n - i);
+    }
+}
+
+// As many chains as hide the latency of a multiply-add, each in a register of its own.
+template <class... Chains>
+BPTT_INLINE void advance(long rounds, Chains... chains) {
+    const Vec<float> a = splat(0.999f), b = splat(1e-4f);
+    for (long n = 0; n < rounds; n++) {
+        ((chains = chains * a + b), ...);
+        (([&] { asm volatile("" : BPTT_REGISTER(chains)); }()), ...);
+    }
+}
+
+void multiply_add(long rounds) {
+    const Vec<float> s = splat(1.0f);
+    advance(rounds, s, s, s, s, s, s, s, s, s, s, s, s);
+}
+
+template <class S>
+constexpr Entries<S> entries = {tape<S>, forward<S>, backward<S>, apply<S>};
+
+}  // namespace
+
+extern const Kernels table;
+const Kernels table = {BPTT_NAME, entries<float>, entries<double>, multiply_add, 2.0 * 12 * V<float>};
+
+}  // namespace bptt::BPTT_ISA

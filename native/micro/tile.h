@@ -1,0 +1,135 @@
+// The products: C = init + A · B, with B packed in panels, held in registers tile by tile.
+#pragma once
+
+#include "vector.h"
+
+namespace bptt::BPTT_ISA {
+namespace {
+
+// Rows of the largest tile, and accumulators a tile may hold.
+#if BPTT_VECTOR_BYTES == 64
+constexpr int MR = 14, accumulators = 28;
+#elif defined(__aarch64__)
+constexpr int MR = 12, accumulators = 24;
+#else
+constexpr int MR = 6, accumulators = 12;
+#endif
+
+// Inner steps after which partial sums go to memory: what is read of A and B meanwhile stays near.
+constexpr long inner_block = 384;
+
+// C[i][p·cs + v] = init[i][p·cs + v] + Σ_k A[i][k] B[p·ps + k·N·V + v], for R rows and P panels of N vectors.
+// Packed: A lies [k][R]; else A lies [i][k], rows lda apart. init may be C, or null for zero.
+template <class S, int R, int P, int N, bool Packed>
+[[gnu::noinline]] void tile(long K, const S* __restrict A, long lda, const S* __restrict B, long ps, const S* init, long ldi,
+                            S* C, long ldc, long cs) {
+    Vec<S> sum[R][P * N] = {};
+    for (int i = 0; i < R; i++)
+        for (int p = 0; p < P; p++) __builtin_prefetch(C + i * ldc + p * cs, 1);
+    // Three rows to a pointer: x86 addresses base, base + lda and base + 2 lda without another register. The empty assembly keeps
+    // the compiler from making them one pointer and a dozen offsets again.
+    constexpr int group = Packed ? R : 3;
+    const S* row[(R + group - 1) / group];
+    for (int g = 0; g * group < R; g++) {
+        row[g] = A + g * group * (Packed ? 1 : lda);
+        asm("" : "+r"(row[g]));
+    }
+#pragma GCC unroll 4
+    for (long k = 0; k < K; k++) {
+        Vec<S> b[P * N];
+        for (int p = 0; p < P; p++)
+            for (int v = 0; v < N; v++) b[p * N + v] = load(B + p * ps + v * V<S>);
+        for (int i = 0; i < R; i++) {
+            const Vec<S> a = splat(row[i / group][(i % group) * (Packed ? 1 : lda)]);
+            for (int q = 0; q < P * N; q++) sum[i][q] += a * b[q];
+        }
+        B += N * V<S>;
+        for (const S*& at : row) at += Packed ? R : 1;
+    }
+    for (int i = 0; i < R; i++)
+        for (int p = 0; p < P; p++)
+            for (int v = 0; v < N; v++) {
+                const long at = p * cs + v * V<S>;
+                const Vec<S> start = init ? load(init + i * ldi + at) : Vec<S>{};
+                store(C + i * ldc + at, start + sum[i][p * N + v]);
+            }
+}
+
+template <class S, int P, int N, bool Packed, int R = 1>
+BPTT_INLINE void tile_of(long rows, long K, const S* A, long lda, const S* B, long ps, const S* init, long ldi, S* C, long ldc,
+                         long cs) {
+    if constexpr (R <= MR && R * P * 2 <= accumulators) {
+        if (rows == R) return tile<S, R, P, N, Packed>(K, A, lda, B, ps, init, ldi, C, ldc, cs);
+        tile_of<S, P, N, Packed, R + 1>(rows, K, A, lda, B, ps, init, ldi, C, ldc, cs);
+    }
+}
+
+template <int n>
+struct Side {
+    static constexpr int value = n;
+};
+
+// As many panels side by side as keep the arithmetic units busy with few rows.
+template <class S, int N>
+BPTT_INLINE void few_rows(long M, long K, const S* A, long lda, const S* B, long ps, long panels, const S* init, long ldi,
+                          S* C, long ldc, long cs) {
+    long p = 0;
+    const auto go = [&](auto side) {
+        constexpr int P = decltype(side)::value;
+        if (M * P * 2 > accumulators) return;
+        for (; p + P <= panels; p += P)
+            tile_of<S, P, N, false>(M, K, A, lda, B + p * ps, ps, init ? init + p * cs : init, ldi, C + p * cs, ldc, cs);
+    };
+    go(Side<4>{});
+    go(Side<3>{});
+    go(Side<2>{});
+    go(Side<1>{});
+}
+
+// M rows times `panels` panels of N vectors each; A lies [i][k].
+template <class S, int N>
+void product_of(long M, long K, const S* A, long lda, const S* B, long ps, long panels, const S* init, long ldi, S* C, long ldc,
+                long cs) {
+    if (M * 4 <= accumulators && panels > 1 && K <= 2 * inner_block)
+        return few_rows<S, N>(M, K, A, lda, B, ps, panels, init, ldi, C, ldc, cs);
+    const long blocks = (M + MR - 1) / MR, pieces = (K + inner_block - 1) / inner_block;
+    for (long p = 0; p < panels; p++)
+        for (long piece = 0; piece < pieces; piece++) {
+            const long k0 = K * piece / pieces, k1 = K * (piece + 1) / pieces;
+            const S* from = piece ? C + p * cs : init ? init + p * cs : nullptr;
+            const long ldf = piece ? ldc : ldi;
+            for (long block = 0; block < blocks; block++) {
+                const long m0 = M * block / blocks, m1 = M * (block + 1) / blocks;
+                tile_of<S, 1, N, false>(m1 - m0, k1 - k0, A + m0 * lda + k0, lda, B + p * ps + k0 * N * V<S>, ps,
+                                        from ? from + m0 * ldf : nullptr, ldf, C + m0 * ldc + p * cs, ldc, cs);
+            }
+        }
+}
+
+// A matrix packed in panels of NR columns (the last may be V wide): panel p begins at p·K·NR, and lies [k][width].
+template <class S>
+struct Packed {
+    S* data;
+    long K, columns;  // columns as they are, not rounded up
+
+    BPTT_INLINE long panels() const { return (columns + NR<S> - 1) / NR<S>; }
+    BPTT_INLINE S* panel(long p) const { return data + p * K * NR<S>; }
+    // Vectors in a panel: 2, or 1 in a narrow last one.
+    BPTT_INLINE int vectors(long p) const { return columns - p * NR<S> > V<S> ? 2 : 1; }
+    static long size(long K, long columns) { return K * round_up(columns, V<S>); }
+};
+
+// C[:, of the panels] = init + A · B. C and init have room for whole vectors.
+template <class S>
+void product(long M, const S* A, long lda, const Packed<S>& B, long p0, long p1, const S* init, long ldi, S* C, long ldc) {
+    const long wide = B.vectors(B.panels() - 1) == 2 ? p1 : least(p1, B.panels() - 1), step = B.K * NR<S>;
+    const long at = p0 * NR<S>;
+    if (wide > p0) product_of<S, 2>(M, B.K, A, lda, B.panel(p0), step, wide - p0, init ? init + at : init, ldi, C + at, ldc, NR<S>);
+    if (wide < p1) {
+        const long last = wide * NR<S>;
+        product_of<S, 1>(M, B.K, A, lda, B.panel(wide), step, 1, init ? init + last : init, ldi, C + last, ldc, NR<S>);
+    }
+}
+
+}  // namespace
+}  // namespace bptt::BPTT_ISA

@@ -1,0 +1,294 @@
+// The backward pass: against the forward's order, chunk by chunk. In each the steps, whose errors of the gates' sums go to a
+// buffer of the chunk; then, while that is near, what it adds to dx and to the weights' gradients.
+#pragma once
+
+#include "gates.h"
+#include "layout.h"
+#include "team.h"
+#include "weights.h"
+
+namespace bptt::BPTT_ISA {
+namespace {
+
+template <class S>
+class BackwardPass {
+public:
+    BackwardPass(const Backward<S>& backward, const Rows& compact, Partition partition, void* memory)
+        : f(backward), s(backward.shape), layout(s), rows(compact), split(partition) {
+        const long G = layout.slots.gates, depth = G * layout.Hp, limit = chunk_limit(rows, chunk_rows);
+        Carve carve(memory);
+        const auto packed = [&](long K, long columns, bool wanted) {
+            return Packed<S>{carve.take<S>(wanted ? Packed<S>::size(K, columns) : 0), K, columns};
+        };
+        wx = packed(depth, s.I, f.dx);
+        wh = packed(depth, layout.Y, true);
+        wr = packed(s.P, s.H, s.P);
+        zeros = carve.take<S>(most(layout.ldc, layout.Y));
+        c0 = carve.take<S>(s.cell == Cell::lstm ? s.B * layout.ldc : 0);
+        dc = carve.take<S>(s.cell == Cell::lstm ? s.B * layout.ldc : 0);
+        dh_ld = spread<S>(layout.Y);
+        dh = carve.take<S>(s.B * dh_ld);
+        error_ld = spread_operand<S>(layout.slots.slots * layout.Hp);
+        errors = carve.take<S>(limit * error_ld + V<S>);
+        outer_ld = spread_operand<S>(s.P);
+        outer = carve.take<S>(s.P ? limit * outer_ld + V<S> : 0);
+        inner_ld = layout.ldc;
+        inner = carve.take<S>(s.P ? split.threads * s.B * inner_ld : 0);
+        strip = carve.take<S>(split.threads * s.B * NR<S> * side_by_side);
+        tables = carve.take<S*>(split.threads * s.B * tables_each);
+        x_ld = round_up(s.I, V<S>);
+        x_rows = carve.take<S>(f.dx ? split.threads * block_rows * x_ld : 0);
+        gradients.place(f, layout, rows, split.threads, limit, carve);
+        bytes = carve.used();
+    }
+    BackwardPass(const BackwardPass&) = delete;
+
+    std::size_t bytes;
+
+    void part(int thread, Barrier& barrier) {
+        const Range units = split.by_rows ? Range{0, layout.panels} : share(layout.panels, split.threads, thread);
+        const Range mine = split.by_rows ? share(s.B, split.threads, thread) : Range{0, s.B};
+        prepare(thread);
+        barrier.wait();
+        const bool down = !s.reverse;
+        for (long done = 0; done < s.T;) {
+            const Range steps = chunk(rows, down ? s.T - 1 - done : done, down, chunk_rows);
+            const long r0 = rows.begin(steps.begin), r1 = rows.begin(steps.end);
+            S* D = errors - r0 * error_ld;
+            S* dP = outer - r0 * outer_ld;
+            long pending = -1;
+            for (long i = 0; i < steps.size(); i++) {
+                const long t = down ? steps.end - 1 - i : steps.begin + i;
+                step(t, pending, mine, units, D, dP, thread, barrier);
+                pending = t;
+                if (!split.by_rows) barrier.wait();
+            }
+            hand_back(pending, mine, products(units, thread), D, thread);
+            if (split.by_rows || s.P) barrier.wait();
+            if (f.dx) input_errors(share(r1 - r0, split.threads, thread), r0, D, thread);
+            gradients.add(r0, r1, D, error_ld, dP, outer_ld, thread, barrier);
+            barrier.wait();
+            done += steps.size();
+        }
+        finish(thread);
+        gradients.finish(thread);
+    }
+
+private:
+    static constexpr long chunk_rows = 256, block_rows = 256, side_by_side = 4, tables_each = 6;
+
+    // Panels of the state's error that this thread makes.
+    Range products(Range units, int thread) const {
+        if (!s.P) return units;
+        return split.by_rows ? Range{0, wh.panels()} : share(wh.panels(), split.threads, thread);
+    }
+
+    void pack_gates(const S* W, const Packed<S>& to, const int* gate, int thread) {
+        const Range panels = share(to.panels(), split.threads, thread);
+        for (long p = panels.begin; p < panels.end; p++)
+            for (long g = 0; g < layout.slots.gates; g++)
+                pack_rows(W + gate[g] * s.H * to.columns, to.columns, s.H, layout.Hp, p,
+                          to.panel(p) + g * layout.Hp * to.vectors(p) * V<S>);
+    }
+
+    void prepare(int thread) {
+        pack_gates(f.w_hh, wh, layout.slots.h_gate, thread);
+        if (f.dx) pack_gates(f.w_ih, wx, layout.slots.x_gate, thread);
+        if (s.P) {
+            const Range panels = share(wr.panels(), split.threads, thread);
+            for (long p = panels.begin; p < panels.end; p++) pack_rows(f.w_hr, s.H, s.P, s.P, p, wr.panel(p));
+        }
+        const Range starts = share(s.B, split.threads, thread);
+        for (long b = starts.begin; b < starts.end; b++) {
+            const bool fresh = rows.end_of(b) == Rows::fresh;
+            clear(dh + b * dh_ld, dh_ld);
+            if (f.dh_end && !fresh) copy(dh + b * dh_ld, f.dh_end + b * layout.Y, layout.Y);
+            if (s.cell != Cell::lstm) continue;
+            clear(dc + b * layout.ldc, layout.ldc);
+            if (f.dc_end && !fresh) copy(dc + b * layout.ldc, f.dc_end + b * s.H, s.H);
+            clear(c0 + b * layout.ldc, layout.ldc);
+            copy(c0 + b * layout.ldc, f.c0 + b * s.H, s.H);
+        }
+        const Range places = share(f.dx && s.mask ? s.T * s.B : 0, split.threads, thread);
+        for (long at = places.begin; at < places.end; at++)
+            if (!s.mask[at]) clear(f.dx + at * s.I, s.I);
+        if (!thread) clear(zeros, most(layout.ldc, layout.Y));
+    }
+
+    Range rows_of(long t, Range mine) const {
+        return split.by_rows ? Range{rows.find(t, mine.begin), rows.find(t, mine.end)} : Range{rows.begin(t), rows.begin(t + 1)};
+    }
+
+    // dh of the step before t, of the given panels: the products, limited; zero where the state was reset.
+    void hand_back(long t, Range mine, Range panels, S* D, int thread) {
+        const Range r = rows_of(t, mine);
+        for (long p = panels.begin; p < panels.end;) {
+            const long side = side_of(p, panels.end, r.size());
+            hand_back_panels(t, r, p, side, D, thread);
+            p += side;
+        }
+    }
+
+    // With few rows several panels are made side by side.
+    long side_of(long p, long end, long M) const {
+        if (M * 4 > accumulators || wh.vectors(p) == 1) return 1;
+        long side = 1;
+        while (side < side_by_side && p + side < end && wh.vectors(p + side) == 2) side++;
+        return side;
+    }
+
+    void hand_back_panels(long t, Range r, long p, long side, S* D, int thread) {
+        const long M = r.size(), width = (side - 1) * NR<S> + wh.vectors(p + side - 1) * V<S>, at = p * NR<S>;
+        if (!M) return;
+        const S* A = D + r.begin * error_ld + layout.slots.h_slot * layout.Hp;
+        if (rows.kind_of(t) != Rows::scattered) {
+            S* C = dh + (rows.at(r.begin) - t * s.B) * dh_ld;
+            product<S>(M, A, error_ld, wh, p, p + side, C, dh_ld, C, dh_ld);
+            if (s.clip_step > limit_of_numbers()) return;
+            for (long i = 0; i < M; i++)
+                for (long v = at; v < at + width; v += V<S>) store(C + i * dh_ld + v, clamp<S>(load(C + i * dh_ld + v), S(s.clip_step)));
+            return;
+        }
+        constexpr long ld = NR<S> * side_by_side;
+        S* made = strip + thread * s.B * ld;
+        if (wh.vectors(p) == 2) product_of<S, 2>(M, wh.K, A, error_ld, wh.panel(p), wh.K * NR<S>, side, nullptr, 0, made, ld, NR<S>);
+        else product_of<S, 1>(M, wh.K, A, error_ld, wh.panel(p), 0, 1, nullptr, 0, made, ld, NR<S>);
+        for (long i = 0; i < M; i++) {
+            S* to = dh + (rows.at(r.begin + i) - t * s.B) * dh_ld + at;
+            const bool fresh = rows.before(r.begin + i, t) == Rows::fresh;
+            for (long v = 0; v < width; v += V<S>)
+                store(to + v, fresh ? Vec<S>{} : clamp<S>(load(to + v) + load(made + i * ld + v), S(s.clip_step)));
+        }
+    }
+
+    static S limit_of_numbers() { return sizeof(S) == 4 ? S(3.4028234663852886e38) : S(1.7976931348623157e308); }
+
+    void step(long t, long pending, Range mine, Range units, S* D, S* dP, int thread, Barrier& barrier) {
+        const Range r = rows_of(t, mine), before = pending < 0 ? Range{0, 0} : rows_of(pending, mine);
+        StepBackward<S> e{};
+        if (r.size()) locate(t, r, D, e, tables + thread * s.B * tables_each);
+        if (s.P) {
+            if (pending >= 0) hand_back(pending, mine, products(units, thread), D, thread);
+            if (r.size()) add_outer(r, e, products(units, thread), dP);
+            if (!split.by_rows) barrier.wait();
+            if (r.size()) {
+                S* made = inner + thread * s.B * inner_ld;
+                product<S>(r.size(), dP + r.begin * outer_ld, outer_ld, wr, units.begin, units.end, nullptr, 0, made, inner_ld);
+                e.outer = made;
+                e.outer_ld = inner_ld;
+                apply(e, r.size(), units.begin * NR<S>, least(layout.Hp, units.end * NR<S>));
+            }
+            return;
+        }
+        for (long j = units.begin; j < units.end;) {
+            const long side = side_of(j, units.end, most(r.size(), before.size()));
+            if (pending >= 0) hand_back_panels(pending, before, j, side, D, thread);
+            if (r.size()) apply(e, r.size(), j * NR<S>, (j + side - 1) * NR<S> + layout.width(j + side - 1));
+            j += side;
+        }
+    }
+
+    // With a projection: the whole error of h, kept for the projection's own gradient. What is carried to h begins anew.
+    void add_outer(Range r, const StepBackward<S>& e, Range panels, S* dP) {
+        const long v0 = panels.begin * NR<S>, v1 = least(round_up(s.P, V<S>), panels.end * NR<S>);
+        for (long i = 0; i < r.size(); i++)
+            for (long v = v0; v < v1; v += V<S>) {
+                const Vec<S> carried = load(e.dh[i] + v);
+                store(dP + (r.begin + i) * outer_ld + v, f.dy ? carried + load_first(e.dy[i] + v, s.P - v) : carried);
+                store(e.dh[i] + v, Vec<S>{});
+            }
+    }
+
+    void locate(long t, Range r, S* D, StepBackward<S>& e, S** table) {
+        const long Y = layout.Y, ldc = layout.ldc;
+        const bool lstm = s.cell == Cell::lstm;
+        e.gates = f.gates ? f.gates + r.begin * layout.ldg : nullptr;
+        e.ldg = layout.ldg;
+        e.Hp = layout.Hp;
+        e.H = s.H;
+        e.errors = D + r.begin * error_ld;
+        e.lde = error_ld;
+        e.c = lstm ? f.cells + r.begin * ldc : nullptr;
+        e.ldc = ldc;
+        e.limit = S(s.clip_step);
+        if (rows.kind_of(t) != Rows::scattered) {
+            const long at = rows.at(r.begin), b = at - t * s.B, before = rows.before(r.begin, t);
+            const bool start = before == Rows::initial;
+            e.dh = {dh + b * dh_ld, dh_ld, nullptr};
+            e.dy = {f.dy ? f.dy + at * Y : nullptr, Y, nullptr};
+            e.h = {f.y + at * Y, Y, nullptr};
+            e.h_before = {start ? f.h0 + b * Y : f.y + rows.at(before) * Y, Y, nullptr};
+            if (!lstm) return;
+            e.dc = {dc + b * ldc, ldc, nullptr};
+            e.c_before = {start ? c0 + b * ldc : f.cells + before * ldc, ldc, nullptr};
+            return;
+        }
+        S** dh_rows = table;
+        S** dc_rows = table + s.B;
+        const S** dy_rows = const_cast<const S**>(table + 2 * s.B);
+        const S** h_rows = dy_rows + s.B;
+        const S** h_before = dy_rows + 2 * s.B;
+        const S** c_before = dy_rows + 3 * s.B;
+        for (long i = 0; i < r.size(); i++) {
+            const long at = rows.at(r.begin + i), b = at - t * s.B, before = rows.before(r.begin + i, t);
+            dh_rows[i] = dh + b * dh_ld;
+            dy_rows[i] = f.dy ? f.dy + at * Y : nullptr;
+            h_rows[i] = f.y + at * Y;
+            h_before[i] = before == Rows::fresh ? zeros : before == Rows::initial ? f.h0 + b * Y : f.y + rows.at(before) * Y;
+            if (!lstm) continue;
+            dc_rows[i] = dc + b * ldc;
+            c_before[i] = before == Rows::fresh ? zeros : before == Rows::initial ? c0 + b * ldc : f.cells + before * ldc;
+        }
+        e.dh = {nullptr, 0, dh_rows};
+        e.dc = {nullptr, 0, dc_rows};
+        e.dy = {nullptr, 0, f.dy ? dy_rows : nullptr};
+        e.h = {nullptr, 0, h_rows};
+        e.h_before = {nullptr, 0, h_before};
+        e.c_before = {nullptr, 0, c_before};
+        e.prev = rows.prev + r.begin;
+    }
+
+    void apply(const StepBackward<S>& e, long M, long u0, long u1) {
+        if (s.cell == Cell::lstm) return lstm_backward<S>(e, M, u0, u1);
+        if (s.cell == Cell::gru) return gru_backward<S>(e, M, u0, u1);
+        if (s.activation == Activation::tanh) return rnn_backward<S, Activation::tanh>(e, M, u0, u1);
+        if (s.activation == Activation::relu) return rnn_backward<S, Activation::relu>(e, M, u0, u1);
+        rnn_backward<S, Activation::identity>(e, M, u0, u1);
+    }
+
+    // dx of a share of the chunk's rows.
+    void input_errors(Range part_of_chunk, long chunk_begin, const S* D, int thread) {
+        const bool direct = rows.dense && s.I % V<S> == 0;
+        for (long i0 = part_of_chunk.begin; i0 < part_of_chunk.end; i0 += block_rows) {
+            const long M = least(block_rows, part_of_chunk.end - i0), r0 = chunk_begin + i0;
+            const S* A = D + r0 * error_ld + layout.slots.x_slot * layout.Hp;
+            S* C = direct ? f.dx + r0 * s.I : x_rows + thread * block_rows * x_ld;
+            const long ld = direct ? s.I : x_ld;
+            product<S>(M, A, error_ld, wx, 0, wx.panels(), nullptr, 0, C, ld);
+            if (direct) continue;
+            for (long i = 0; i < M; i++) copy(f.dx + rows.at(r0 + i) * s.I, C + i * ld, s.I);
+        }
+    }
+
+    void finish(int thread) {
+        const Range starts = share(s.B, split.threads, thread);
+        for (long b = starts.begin; b < starts.end; b++) {
+            if (f.dh0) copy(f.dh0 + b * layout.Y, dh + b * dh_ld, layout.Y);
+            if (f.dc0) copy(f.dc0 + b * s.H, dc + b * layout.ldc, s.H);
+        }
+    }
+
+    const Backward<S>& f;
+    const Shape& s;
+    const Layout<S> layout;
+    const Rows& rows;
+    const Partition split;
+    Packed<S> wx, wh, wr;
+    S *zeros, *c0, *dc, *dh, *errors, *outer, *inner, *strip, *x_rows;
+    long dh_ld, error_ld, outer_ld, inner_ld, x_ld;
+    S** tables;
+    WeightGradients<S> gradients;
+};
+
+}  // namespace
+}  // namespace bptt::BPTT_ISA

@@ -1,0 +1,258 @@
+// The forward pass: chunks of time; in each the input's products for all its rows, then step after step the state's products
+// with the gates behind them, panel by panel, while they are near.
+#pragma once
+
+#include "gates.h"
+#include "layout.h"
+#include "team.h"
+
+namespace bptt::BPTT_ISA {
+namespace {
+
+template <class S>
+class ForwardPass {
+public:
+    // Places every buffer in `memory`; with null it only counts them.
+    ForwardPass(const Forward<S>& forward, const Rows& compact, Partition partition, void* memory)
+        : f(forward), s(forward.shape), layout(s), rows(compact), split(partition) {
+        Carve carve(memory);
+        wx = {carve.take<S>(GatePanels<S>::size(layout, s.I)), s.I, &layout};
+        wh = {carve.take<S>(GatePanels<S>::size(layout, layout.Y)), layout.Y, &layout};
+        bias = carve.take<S>(layout.ldg);
+        zeros = carve.take<S>(most(layout.ldc, layout.Y));
+        c0 = carve.take<S>(s.cell == Cell::lstm ? s.B * layout.ldc : 0);
+        if (!f.gates)
+            for (S*& gates : own_gates) gates = carve.take<S>(chunk_limit(rows, chunk_rows) * layout.ldg);
+        x_ld = spread_operand<S>(s.I);
+        x_rows = carve.take<S>(split.threads * block_rows * x_ld);
+        h_ld = spread_operand<S>(layout.Y);
+        h_rows = carve.take<S>(split.threads * s.B * h_ld);
+        tables = carve.take<S*>(split.threads * s.B * 4);
+        wr = {carve.take<S>(s.P ? Packed<S>::size(s.H, s.P) : 0), s.H, s.P};
+        inner_ld = spread_operand<S>(s.H);
+        inner = carve.take<S>(s.P ? s.B * inner_ld : 0);
+        outer = carve.take<S>(s.P ? split.threads * s.B * round_up(s.P, V<S>) : 0);
+        bytes = carve.used();
+    }
+    ForwardPass(const ForwardPass&) = delete;
+
+    std::size_t bytes;
+
+    void part(int thread, Barrier& barrier) {
+        const Range units = split.by_rows ? Range{0, layout.panels} : share(layout.panels, split.threads, thread);
+        const Range mine = split.by_rows ? share(s.B, split.threads, thread) : Range{0, s.B};
+        prepare(thread);
+        barrier.wait();
+        const bool down = s.reverse;
+        int turn = 0;
+        for (long done = 0; done < s.T;) {
+            const Range steps = chunk(rows, down ? s.T - 1 - done : done, down, chunk_rows);
+            const long r0 = rows.begin(steps.begin), r1 = rows.begin(steps.end);
+            // Without a tape the chunks take turns in two buffers: one thread may be a chunk ahead of another.
+            S* gates = f.gates ? f.gates : own_gates[turn] - r0 * layout.ldg;
+            turn = 1 - turn;
+            Range part_of_chunk{r0, r1};
+            if (split.by_rows) {
+                part_of_chunk = share(r1 - r0, split.threads, thread);
+                part_of_chunk = {part_of_chunk.begin + r0, part_of_chunk.end + r0};
+            }
+            inputs(part_of_chunk, units, gates, thread);
+            if (split.by_rows) barrier.wait();
+            for (long i = 0; i < steps.size(); i++) step(down ? steps.end - 1 - i : steps.begin + i, mine, units, gates, thread, barrier);
+            done += steps.size();
+        }
+        finish(mine, units);
+    }
+
+private:
+    // Rows of gates that are made at a time: few enough to be near when the steps come to them.
+    static constexpr long chunk_rows = 256, block_rows = 256;
+
+    void prepare(int thread) {
+        const long G = layout.slots.gates, all = layout.panels * G;
+        const Range packs = share(2 * all, split.threads, thread);
+        for (long n = packs.begin; n < packs.end; n++) {
+            const bool input = n < all;
+            const long j = n % all / G, g = n % G;
+            const GatePanels<S>& to = input ? wx : wh;
+            const long gate = input ? layout.slots.x_gate[g] : layout.slots.h_gate[g];
+            pack_transposed((input ? f.w_ih : f.w_hh) + gate * s.H * to.K, s.H, to.K, j, to.at(j, g));
+        }
+        const Range projection = s.P ? share(wr.panels(), split.threads, thread) : Range{0, 0};
+        for (long p = projection.begin; p < projection.end; p++) pack_transposed(f.w_hr, s.P, s.H, p, wr.panel(p));
+        const Range times = share(s.mask ? s.T * s.B : 0, split.threads, thread);
+        for (long at = times.begin; at < times.end; at++)
+            if (!s.mask[at]) clear(f.y + at * layout.Y, layout.Y);
+        if (s.cell == Cell::lstm) {
+            const Range starts = share(s.B, split.threads, thread);
+            for (long b = starts.begin; b < starts.end; b++) {
+                clear(c0 + b * layout.ldc, layout.ldc);
+                copy(c0 + b * layout.ldc, f.c0 + b * s.H, s.H);
+            }
+        }
+        if (thread) return;
+        clear(zeros, most(layout.ldc, layout.Y));
+        clear(bias, layout.ldg);
+        for (long g = 0; g < G; g++)
+            for (long u = 0; u < s.H; u++) {
+                if (f.b_ih) bias[(layout.slots.x_slot + g) * layout.Hp + u] += f.b_ih[layout.slots.x_gate[g] * s.H + u];
+                if (f.b_hh) bias[(layout.slots.h_slot + g) * layout.Hp + u] += f.b_hh[layout.slots.h_gate[g] * s.H + u];
+            }
+    }
+
+    // W_ih x + bias of these rows and units, into the gates.
+    void inputs(Range part_of_chunk, Range units, S* gates, int thread) {
+        const long G = layout.slots.gates, slot = layout.slots.x_slot * layout.Hp;
+        const bool direct = rows.dense && f.x_step == s.B * f.x_row && !collides<S>(f.x_row);
+        for (long r0 = part_of_chunk.begin; r0 < part_of_chunk.end; r0 += block_rows) {
+            const long M = least(block_rows, part_of_chunk.end - r0);
+            const S* A = f.x + r0 * f.x_row;
+            long lda = f.x_row;
+            if (!direct) {
+                S* to = x_rows + thread * block_rows * x_ld;
+                for (long i = 0; i < M; i++) copy(to + i * x_ld, x_row(f.x, f.x_step, f.x_row, rows, r0 + i), s.I);
+                A = to;
+                lda = x_ld;
+            }
+            S* C = gates + r0 * layout.ldg;
+            for (long j = units.begin; j < units.end; j++) {
+                const long at = slot + j * NR<S>, ps = wx.K * layout.width(j);
+                if (layout.vectors(j) == 2)
+                    product_of<S, 2>(M, wx.K, A, lda, wx.at(j, 0), ps, G, bias + at, 0, C + at, layout.ldg, layout.Hp);
+                else
+                    product_of<S, 1>(M, wx.K, A, lda, wx.at(j, 0), ps, G, bias + at, 0, C + at, layout.ldg, layout.Hp);
+                if (s.cell != Cell::gru) continue;
+                const long last = 3 * layout.Hp + j * NR<S>;
+                for (long i = 0; i < M; i++)
+                    for (long u = last; u < last + layout.width(j); u += V<S>) store(C + i * layout.ldg + u, load(bias + u));
+            }
+        }
+    }
+
+    void step(long t, Range mine, Range units, S* gates, int thread, Barrier& barrier) {
+        const long r0 = split.by_rows ? rows.find(t, mine.begin) : rows.begin(t);
+        const long r1 = split.by_rows ? rows.find(t, mine.end) : rows.begin(t + 1);
+        const long M = r1 - r0;
+        if (M) compute(t, {r0, r1}, mine.begin, units, gates, thread, barrier);
+        else if (s.P && !split.by_rows) barrier.wait();
+        if (!split.by_rows) barrier.wait();
+    }
+
+    // `first`: where the rows of this thread begin in buffers that threads share.
+    void compute(long t, Range r, long first, Range units, S* gates, int thread, Barrier& barrier) {
+        const long r0 = r.begin, M = r.size();
+        S** table = tables + thread * s.B * 4;
+        StepForward<S> e{gates + r0 * layout.ldg, layout.ldg, layout.Hp, s.H, {}, {}, {}, {}};
+        locate(t, r, e, table);
+        const S* A = e.h_before.base;
+        long lda = e.h_before.ld;
+        if (e.h_before.table || collides<S>(lda)) {
+            S* to = h_rows + thread * s.B * h_ld;
+            for (long i = 0; i < M; i++) copy(to + i * h_ld, e.h_before[i], layout.Y);
+            A = to;
+            lda = h_ld;
+        }
+        const Lines<S> y = e.h;
+        if (s.P) e.h = {inner + first * inner_ld, inner_ld, nullptr};
+        for (long j = units.begin; j < units.end;) {
+            // The plain rnn has one panel for a unit: with few rows, several side by side.
+            long side = 1;
+            if (layout.slots.gates == 1 && layout.vectors(j) == 2)
+                while (side < 4 && j + side < units.end && layout.vectors(j + side) == 2) side++;
+            gate_sums(j, side, M, A, lda, e.gates);
+            activate(e, M, j * NR<S>, (j + side - 1) * NR<S> + layout.width(j + side - 1));
+            j += side;
+        }
+        if (s.P) project(M, first, y, thread, barrier);
+    }
+
+    // Where the rows of step t come from and go to.
+    void locate(long t, Range rows_of_step, StepForward<S>& e, S** table) {
+        const long r0 = rows_of_step.begin, M = rows_of_step.size(), Y = layout.Y, ldc = layout.ldc;
+        const bool lstm = s.cell == Cell::lstm;
+        // Without a tape c lies by rows b, and is overwritten.
+        if (rows.kind_of(t) != Rows::scattered) {
+            const long b = rows.at(r0) - t * s.B, before = rows.before(r0, t);
+            const bool start = before == Rows::initial;
+            e.h_before = {start ? f.h0 + b * Y : f.y + rows.at(before) * Y, Y, nullptr};
+            e.h = {f.y + rows.at(r0) * Y, Y, nullptr};
+            if (!lstm) return;
+            e.c_before = {start || !f.cells ? c0 + b * ldc : f.cells + before * ldc, ldc, nullptr};
+            e.c = {f.cells ? f.cells + r0 * ldc : c0 + b * ldc, ldc, nullptr};
+            return;
+        }
+        const S** h_before = const_cast<const S**>(table);
+        const S** c_before = h_before + s.B;
+        S** h = table + 2 * s.B;
+        S** c = table + 3 * s.B;
+        for (long i = 0; i < M; i++) {
+            const long r = r0 + i, b = rows.at(r) - t * s.B, before = rows.before(r, t);
+            h_before[i] = before == Rows::fresh ? zeros : before == Rows::initial ? f.h0 + b * Y : f.y + rows.at(before) * Y;
+            h[i] = f.y + rows.at(r) * Y;
+            if (!lstm) continue;
+            c_before[i] = before == Rows::fresh ? zeros : before == Rows::initial || !f.cells ? c0 + b * ldc : f.cells + before * ldc;
+            c[i] = f.cells ? f.cells + r * ldc : c0 + b * ldc;
+        }
+        e.h_before = {nullptr, 0, h_before};
+        e.c_before = {nullptr, 0, c_before};
+        e.h = {nullptr, 0, h};
+        e.c = {nullptr, 0, c};
+    }
+
+    // Adds W_hh h to the gates of `side` panels of units.
+    void gate_sums(long j, long side, long M, const S* A, long lda, S* gates) {
+        const bool one = layout.slots.gates == 1;
+        const long panels = one ? side : layout.slots.gates, ps = wh.K * layout.width(j), cs = one ? NR<S> : layout.Hp;
+        S* C = gates + layout.slots.h_slot * layout.Hp + j * NR<S>;
+        if (layout.vectors(j) == 2) product_of<S, 2>(M, wh.K, A, lda, wh.at(j, 0), ps, panels, C, layout.ldg, C, layout.ldg, cs);
+        else product_of<S, 1>(M, wh.K, A, lda, wh.at(j, 0), ps, panels, C, layout.ldg, C, layout.ldg, cs);
+    }
+
+    void activate(const StepForward<S>& e, long M, long u0, long u1) {
+        if (s.cell == Cell::lstm) return lstm_forward<S>(e, M, u0, u1);
+        if (s.cell == Cell::gru) return gru_forward<S>(e, M, u0, u1);
+        if (s.activation == Activation::tanh) return rnn_forward<S, Activation::tanh>(e, M, u0, u1);
+        if (s.activation == Activation::relu) return rnn_forward<S, Activation::relu>(e, M, u0, u1);
+        rnn_forward<S, Activation::identity>(e, M, u0, u1);
+    }
+
+    // h = W_hr (o tanh(c)).
+    void project(long M, long first, const Lines<S>& y, int thread, Barrier& barrier) {
+        if (!split.by_rows) barrier.wait();
+        const Range panels = split.by_rows ? Range{0, wr.panels()} : share(wr.panels(), split.threads, thread);
+        if (!panels.size()) return;
+        const long ld = round_up(s.P, V<S>), from = panels.begin * NR<S>, to = least(s.P, panels.end * NR<S>);
+        S* C = outer + thread * s.B * ld;
+        product<S>(M, inner + first * inner_ld, inner_ld, wr, panels.begin, panels.end, nullptr, 0, C, ld);
+        for (long i = 0; i < M; i++) copy(y[i] + from, C + i * ld + from, to - from);
+    }
+
+    // The state after the last step, of the rows and units that this thread has written itself (with a projection: has waited for).
+    void finish(Range mine, Range units) {
+        const long Y = layout.Y, u0 = units.begin * NR<S>, u1 = least(s.H, units.end * NR<S>);
+        const long y0 = s.P ? 0 : u0, y1 = s.P ? s.P : u1;
+        const bool writes_h = !s.P || units.begin == 0;
+        for (long b = mine.begin; b < mine.end; b++) {
+            const long r = rows.end_of(b);
+            const S* h = r == Rows::fresh ? zeros : r == Rows::initial ? f.h0 + b * Y : f.y + rows.at(r) * Y;
+            if (writes_h) copy(f.h_end + b * Y + y0, h + y0, y1 - y0);
+            if (s.cell != Cell::lstm) continue;
+            const S* c = r == Rows::fresh ? zeros : r == Rows::initial || !f.cells ? c0 + b * layout.ldc : f.cells + r * layout.ldc;
+            copy(f.c_end + b * s.H + u0, c + u0, u1 - u0);
+        }
+    }
+
+    const Forward<S>& f;
+    const Shape& s;
+    const Layout<S> layout;
+    const Rows& rows;
+    const Partition split;
+    GatePanels<S> wx, wh;
+    Packed<S> wr;
+    S *bias, *zeros, *c0, *own_gates[2] = {}, *x_rows, *h_rows, *inner, *outer;
+    long x_ld, h_ld, inner_ld;
+    S** tables;
+};
+
+}  // namespace
+}  // namespace bptt::BPTT_ISA

@@ -1,0 +1,145 @@
+// What one step does with its gates, forward and backward, for the units of one panel.
+#pragma once
+
+#include "layout.h"
+#include "micro/activation.h"
+
+namespace bptt::BPTT_ISA {
+namespace {
+
+// Forward: G holds the sums a + u (of the gru's last slot: u_n alone) and receives the activated gates, which are the tape.
+template <class S>
+struct StepForward {
+    S* gates;
+    long ldg, Hp, H;
+    Lines<const S> h_before, c_before;
+    Lines<S> h, c;
+};
+
+template <class S, Activation F>
+void rnn_forward(const StepForward<S>& s, long rows, long u0, long u1) {
+    for (long i = 0; i < rows; i++)
+        for (long u = u0; u < u1; u += V<S>) {
+            Vec<S> a = load(s.gates + i * s.ldg + u);
+            if constexpr (F == Activation::tanh) a = hyperbolic<S>(a);
+            if constexpr (F == Activation::relu) a = at_least<S>(a, S(0));
+            store_first(s.h[i] + u, a, s.H - u);
+        }
+}
+
+template <class S>
+void gru_forward(const StepForward<S>& s, long rows, long u0, long u1) {
+    for (long i = 0; i < rows; i++)
+        for (long u = u0; u < u1; u += V<S>) {
+            S* g = s.gates + i * s.ldg + u;
+            const Vec<S> r = logistic<S>(load(g + s.Hp)), z = logistic<S>(load(g + 2 * s.Hp));
+            const Vec<S> n = hyperbolic<S>(load(g) + r * load(g + 3 * s.Hp));
+            store(g, n);
+            store(g + s.Hp, r);
+            store(g + 2 * s.Hp, z);
+            const Vec<S> before = load_first(s.h_before[i] + u, s.H - u);
+            store_first(s.h[i] + u, n + z * (before - n), s.H - u);
+        }
+}
+
+template <class S>
+void lstm_forward(const StepForward<S>& s, long rows, long u0, long u1) {
+    for (long i = 0; i < rows; i++)
+        for (long u = u0; u < u1; u += V<S>) {
+            S* gates = s.gates + i * s.ldg + u;
+            const Vec<S> in = logistic<S>(load(gates)), f = logistic<S>(load(gates + s.Hp));
+            const Vec<S> g = hyperbolic<S>(load(gates + 2 * s.Hp)), o = logistic<S>(load(gates + 3 * s.Hp));
+            const Vec<S> c = f * load(s.c_before[i] + u) + in * g;
+            store(gates, in);
+            store(gates + s.Hp, f);
+            store(gates + 2 * s.Hp, g);
+            store(gates + 3 * s.Hp, o);
+            store(s.c[i] + u, c);
+            store_first(s.h[i] + u, o * hyperbolic<S>(c), s.H - u);
+        }
+}
+
+// Backward: from the error of h (and what c carries) to the errors of the gates' sums, in D, and what goes to the step before.
+template <class S>
+struct StepBackward {
+    const S* gates;
+    long ldg, Hp, H;
+    S* errors;       // D: slots as in gates
+    long lde;
+    Lines<S> dh;     // the error carried to h; receives the part of it that passes by the products
+    Lines<S> dc;     // likewise of c
+    const S* outer;  // the lstm's with a projection: the whole error of o tanh(c), rows outer_ld apart, instead of dh + dy
+    long outer_ld;
+    Lines<const S> dy;  // base null: zero
+    Lines<const S> h_before, h, c_before;
+    const S* c;      // neighbours, ldc apart
+    long ldc;
+    const int* prev;  // null: no row was reset
+    S limit;
+};
+
+template <class S>
+BPTT_INLINE Vec<S> clamp(Vec<S> v, S limit) {
+    return at_most<S>(at_least<S>(v, -limit), limit);
+}
+
+template <class S>
+BPTT_INLINE Vec<S> output_error(const StepBackward<S>& s, long i, long u) {
+    if (s.outer) return load(s.outer + i * s.outer_ld + u);
+    const Vec<S> carried = load(s.dh[i] + u);
+    return s.dy.base || s.dy.table ? carried + load_first(s.dy[i] + u, s.H - u) : carried;
+}
+
+template <class S, Activation F>
+void rnn_backward(const StepBackward<S>& s, long rows, long u0, long u1) {
+    for (long i = 0; i < rows; i++)
+        for (long u = u0; u < u1; u += V<S>) {
+            Vec<S> d = output_error(s, i, u);
+            const Vec<S> h = load_first(s.h[i] + u, s.H - u);
+            if constexpr (F == Activation::tanh) d = d - d * (h * h);
+            if constexpr (F == Activation::relu) d = h > S(0) ? d : Vec<S>{};
+            store(s.errors + i * s.lde + u, d);
+            store(s.dh[i] + u, Vec<S>{});
+        }
+}
+
+template <class S>
+void gru_backward(const StepBackward<S>& s, long rows, long u0, long u1) {
+    for (long i = 0; i < rows; i++)
+        for (long u = u0; u < u1; u += V<S>) {
+            const S* g = s.gates + i * s.ldg + u;
+            S* e = s.errors + i * s.lde + u;
+            const Vec<S> n = load(g), r = load(g + s.Hp), z = load(g + 2 * s.Hp), u_n = load(g + 3 * s.Hp);
+            const Vec<S> d = output_error(s, i, u), passed = d * z;
+            const Vec<S> dn = (d - passed) * (S(1) - n * n);
+            const Vec<S> before = load_first(s.h_before[i] + u, s.H - u);
+            store(e, dn);
+            store(e + s.Hp, dn * u_n * (r - r * r));
+            store(e + 2 * s.Hp, passed * (S(1) - z) * (before - n));
+            store(e + 3 * s.Hp, dn * r);
+            store(s.dh[i] + u, passed);
+        }
+}
+
+template <class S>
+void lstm_backward(const StepBackward<S>& s, long rows, long u0, long u1) {
+    for (long i = 0; i < rows; i++) {
+        const bool fresh = s.prev && s.prev[i] == Rows::fresh;
+        for (long u = u0; u < u1; u += V<S>) {
+            const S* gates = s.gates + i * s.ldg + u;
+            S* e = s.errors + i * s.lde + u;
+            const Vec<S> in = load(gates), f = load(gates + s.Hp), g = load(gates + 2 * s.Hp), o = load(gates + 3 * s.Hp);
+            const Vec<S> d = output_error(s, i, u), tc = hyperbolic<S>(load(s.c + i * s.ldc + u)), through = d * o;
+            const Vec<S> dc = load(s.dc[i] + u) + (through - through * (tc * tc));
+            store(e, dc * g * (in - in * in));
+            store(e + s.Hp, dc * load(s.c_before[i] + u) * (f - f * f));
+            store(e + 2 * s.Hp, dc * in * (S(1) - g * g));
+            store(e + 3 * s.Hp, d * tc * (o - o * o));
+            store(s.dc[i] + u, fresh ? Vec<S>{} : clamp<S>(dc * f, s.limit));
+            if (!s.outer) store(s.dh[i] + u, Vec<S>{});
+        }
+    }
+}
+
+}  // namespace
+}  // namespace bptt::BPTT_ISA

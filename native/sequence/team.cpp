@@ -1,0 +1,135 @@
+#include "team.h"
+
+#include <cstdlib>
+#include <new>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#ifdef _WIN32
+#include <malloc.h>
+#include <process.h>
+#else
+#include <sched.h>
+#include <unistd.h>
+#endif
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+namespace bptt {
+namespace {
+
+int process() {
+#ifdef _WIN32
+    return _getpid();
+#else
+    return static_cast<int>(getpid());
+#endif
+}
+
+const int first_process = process();
+
+void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+struct Memory {
+    static constexpr std::size_t huge_page = std::size_t(1) << 21;
+    // More than this is given back when the next call needs less.
+    static constexpr std::size_t kept = std::size_t(1) << 28;
+    void* at = nullptr;
+    std::size_t size = 0;
+
+    void release() {
+#ifdef _WIN32
+        _aligned_free(at);
+#else
+        std::free(at);
+#endif
+        at = nullptr;
+        size = 0;
+    }
+    void* get(std::size_t bytes) {
+        if (bytes <= size && (size <= kept || bytes > kept)) return at;
+        release();
+        const bool large = bytes >= huge_page;
+        const std::size_t unit = large ? huge_page : 4096;
+        const std::size_t rounded = (bytes + unit - 1) / unit * unit;
+        if (rounded < bytes) throw std::bad_alloc();
+#ifdef _WIN32
+        at = _aligned_malloc(rounded, 4096);
+#else
+        at = std::aligned_alloc(unit, rounded);
+#endif
+        if (!at) throw std::bad_alloc();
+        size = rounded;
+#ifdef __linux__
+        if (large) madvise(at, size, MADV_HUGEPAGE);
+#endif
+        return at;
+    }
+    ~Memory() { release(); }
+};
+
+}  // namespace
+
+void Barrier::wait_for_others() {
+    const int round = round_.load(std::memory_order_relaxed);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) == threads_ - 1) {
+        arrived_.store(0, std::memory_order_relaxed);
+        round_.store(round + 1, std::memory_order_release);
+        return;
+    }
+    for (int spins = 0; round_.load(std::memory_order_acquire) == round; spins++) {
+        if (spins < 300) {  // some 10 µs where a pause takes long
+            pause();
+        } else {
+#ifndef _WIN32
+            sched_yield();
+#endif
+        }
+    }
+}
+
+int team_size(long wanted) {
+#ifdef _OPENMP
+    return process() == first_process && wanted > 1 ? static_cast<int>(wanted) : 1;
+#else
+    (void)wanted;
+    return 1;
+#endif
+}
+
+bool run_team(int threads, void (*part)(void*, int, Barrier&), void* context) {
+    Barrier barrier(threads);
+    if (threads == 1) {
+        part(context, 0, barrier);
+        return true;
+    }
+#ifdef _OPENMP
+    bool whole = true;
+#pragma omp parallel num_threads(threads)
+    {
+        if (omp_get_num_threads() == threads) part(context, omp_get_thread_num(), barrier);
+        else {
+#pragma omp atomic write
+            whole = false;
+        }
+    }
+    return whole;
+#else
+    return false;
+#endif
+}
+
+void* scratch(Use use, std::size_t bytes) {
+    static thread_local Memory memory[2];
+    return memory[use == Use::work].get(bytes ? bytes : 1);
+}
+
+}  // namespace bptt

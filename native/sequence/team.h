@@ -1,0 +1,35 @@
+// Threads and memory of one call. The threads are OpenMP's, shared with torch: a pool of our own would lose its cores to torch's
+// workers, which go on spinning after each of torch's operations.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+
+namespace bptt {
+
+// All threads of a team wait for each other. Short waits spin; long ones give the core away.
+class Barrier {
+public:
+    explicit Barrier(int threads) : threads_(threads) {}
+    void wait() {
+        if (threads_ > 1) wait_for_others();
+    }
+
+private:
+    void wait_for_others();
+    const int threads_;
+    alignas(64) std::atomic<int> arrived_{0};
+    alignas(64) std::atomic<int> round_{0};
+};
+
+// Threads a call may take: `wanted`, but one in a forked child, where OpenMP would wait for threads that do not exist.
+int team_size(long wanted);
+
+// Calls part(context, thread, barrier) on `threads` threads. False, and nothing called, where so many cannot be had.
+bool run_team(int threads, void (*part)(void*, int, Barrier&), void* context);
+
+// Memory of the calling thread, aligned to 128 bytes, valid until its next call with that use. Throws std::bad_alloc.
+enum class Use { rows, work };
+void* scratch(Use use, std::size_t bytes);
+
+}  // namespace bptt
