@@ -10,13 +10,17 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH := $(shell sed -n 's/^\(torch==[0-9.]*\).*/\1/p' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-slow lint format lock clean
+.PHONY: demo test native test-slow lint format lock clean
 
 demo: $(READY)
 	$(BIN)/bptt demo
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
+
+# C++ kernels for the CPU; needs a C++20 compiler. What they serve, `bptt doctor` shows.
+native: $(READY)
+	$(PIP) install ./native
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

@@ -1,6 +1,7 @@
 """Derives the polynomials of micro/coefficients.h, and states their error: python tools/minimax.py > micro/coefficients.h
 
-exp(r) - 1 = r + r² q(r) on |r| ≤ ln(2)/2: q is the minimax polynomial of (exp(r) - 1 - r) / r², found by Remez exchange in 60 digits.
+exp(r) - 1 = r + r² q(r) on |r| ≤ ln(2)/2: q is the minimax polynomial of (exp(r) - 1 - r) / r², found by Remez exchange
+in 60 digits.
 """
 
 from mpmath import mp, mpf

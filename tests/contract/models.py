@@ -89,11 +89,19 @@ MODELS = {
 }
 
 
+BACKENDS = [
+    name
+    for name, kernel in bptt.kernels.table.items()
+    if kernel.why_not(bptt.kernels.Layer("lstm", 1, 1), torch.zeros(1, 1, 1), bptt.kernels.Rows()) is None
+]
+"""The kernels that are installed here."""
+
+
 def layers_by_backend() -> dict:
     """Every layer of ours on every backend of the table that serves it."""
     found = {}
     for kind in (bptt.nn.RNN, bptt.nn.GRU, bptt.nn.LSTM):
-        for backend in bptt.kernels.table:
+        for backend in BACKENDS:
             found[f"{kind.__name__} on {backend}"] = lambda kind=kind, backend=backend: kind(
                 INPUT, HIDDEN, num_layers=2, backend=backend
             )

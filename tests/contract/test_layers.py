@@ -10,10 +10,10 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import bptt
 from bptt import kernels
+from tests.contract.models import BACKENDS
 from tests.tolerances import assert_close
 
 KINDS = {"RNN": (bptt.nn.RNN, nn.RNN), "GRU": (bptt.nn.GRU, nn.GRU), "LSTM": (bptt.nn.LSTM, nn.LSTM)}
-BACKENDS = list(kernels.table)
 SETTINGS = {
     "plain": {},
     "two layers": {"num_layers": 2},
@@ -368,10 +368,10 @@ def test_what_does_not_fit_is_named(make, message):
 
 
 def test_a_layer_says_who_serves_it():
-    assert bptt.nn.LSTM(3, 4).backends() == {"torch": "serves", "reference": "serves"}
-    said = bptt.nn.LSTM(3, 4, clip_step=1.0).backends()
-    assert said["reference"] == "serves"
-    assert "clip_step" in said["torch"]
+    plain, clipped = bptt.nn.LSTM(3, 4).backends(), bptt.nn.LSTM(3, 4, clip_step=1.0).backends()
+    assert list(plain) == list(clipped) == list(kernels.table)
+    assert plain["torch"] == plain["reference"] == clipped["reference"] == "serves"
+    assert "clip_step" in clipped["torch"]
 
 
 def test_dropout_with_one_layer_warns_as_torch_does():

@@ -14,7 +14,7 @@ from bptt.kernels.reference import Reference
 try:
     import bptt_native as native
 except ImportError as error:
-    native, _MISSING = None, f"bptt_native is not installed ({error}): pip install ./native"
+    native, _MISSING = None, f"not installed: pip install ./native ({error})"
 
 _CELLS = {"rnn": 0, "gru": 1, "lstm": 2}
 _ACTIVATIONS = {"tanh": 0, "relu": 1, "identity": 2}
@@ -36,7 +36,9 @@ class Native:
         if x.dtype not in (torch.float32, torch.float64):
             return f"the native kernels know float32 and float64, x is {x.dtype}"
         if layer.cell == "rnn" and layer.activation not in _ACTIVATIONS:
-            name = layer.activation if isinstance(layer.activation, str) else getattr(layer.activation, "__name__", "a function")
+            name = (
+                layer.activation if isinstance(layer.activation, str) else getattr(layer.activation, "__name__", "a function")
+            )
             return f"the native RNN knows {', '.join(_ACTIVATIONS)}, not {name}"
         if torch.is_autocast_enabled("cpu"):
             return "the native kernels compute in the dtype of x, not in autocast's"
@@ -46,7 +48,7 @@ class Native:
         """One layer, one direction; see `bptt.kernels.reference`."""
         h0, c0 = state if layer.cell == "lstm" else (state[0], None)
         if torch.is_grad_enabled():
-            y, *final = _Sequence.apply(layer, rows, x, h0, c0, *weights)
+            y, *final = _Sequence.apply(layer, rows, x, h0, c0, *weights)  # type: ignore[no-untyped-call]
         else:
             y, *final, _, _ = _forward(layer, rows, x, h0, c0, *weights, keep=False)
         return y, tuple(final) if layer.cell == "lstm" else (final[0],)
