@@ -107,7 +107,7 @@ BPTT_INLINE Vec<S> hyperbolic(Vec<S> x) {
     const Vec<S> scale = (Vec<S>)((e.shifted << Float<S>::mantissa) + (Whole<S>)splat(S(1)));
     const Vec<S> minus = e.small * scale + (scale - S(1));  // exp(-2|x|) - 1, in (-1, 0]
     const Vec<S> size = -minus * reciprocal<S>(minus + S(2));
-    return (Vec<S>)((Whole<S>)size | ((Whole<S>)x & (Whole<S>)splat(S(-0.0))));
+    return (Vec<S>)((Whole<S>)magnitude<S>(size) | ((Whole<S>)x & (Whole<S>)splat(S(-0.0))));
 }
 
 }  // namespace
