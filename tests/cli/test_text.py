@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -147,3 +148,14 @@ def test_a_configuration_from_a_file_then_set_then_options(here, text, bptt):
     assert result.exit_code == 0, result.stderr
     settings = read_config("run")["config"]["settings"]
     assert (settings["hidden"], settings["rows"], settings["cell"], settings["through"]) == (5, 4, "gru", "full")
+
+
+def test_a_text_that_changed_since_is_not_split_afresh(here, text, bptt):
+    own = here / "own.txt"
+    own.write_text(Path(text).read_text())
+    assert bptt("train", "text", "--data", own, "--out", "changed", *SMALL).exit_code == 0
+    assert bptt("evaluate", "changed").exit_code == 0
+    own.write_text(Path(text).read_text()[: len(Path(text).read_text()) // 2])
+    result = bptt("evaluate", "changed")
+    assert result.exit_code == 2
+    assert "has changed since this run learned from it" in result.stderr

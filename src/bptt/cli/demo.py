@@ -34,14 +34,21 @@ def demo(
     minutes: Annotated[float, typer.Option(min=0.01, help="Stop training after so many minutes.")] = 4.0,
 ) -> None:
     """Train a small character model on Python's own manual, and let it write as it learns."""
+    from filelock import FileLock, Timeout
+
     from bptt.cli.training import train
     from bptt.tasks.text.task import TextTask, TrainedText
+    from bptt.train.folder import LOCK, FolderInUse
 
     text = FOLDER.with_name("python-manual.txt")
     if fresh and FOLDER.exists():
         if not (FOLDER / "config.json").exists():
             raise ValueError(f"{FOLDER} is no run of bptt: remove it yourself")
-        shutil.rmtree(FOLDER)
+        try:
+            with FileLock(FOLDER / LOCK, timeout=0):
+                shutil.rmtree(FOLDER)
+        except Timeout:
+            raise FolderInUse(f"{FOLDER} is in use by another process: wait for it, or stop it") from None
     manual = _manual()
     text.parent.mkdir(parents=True, exist_ok=True)
     if not text.exists() or text.read_text(encoding="utf-8") != manual:

@@ -50,7 +50,9 @@ class TrainingSettings(Settings):
     lr: float = setting(2e-3, "Learning rate.", "Training", gt=0)
     schedule: str = setting("cosine", "constant, cosine:warmup=100, linear, decay:after=4,rate=0.5, plateau.", "Training")
     clip: float | None = setting(1.0, "Limit on the norm of the gradient; 0 clips nothing.", "Training", ge=0)
-    reduction: Literal["mean", "sum", "rows"] = setting("mean", "What the gradient is of: each window's mean, …", "Training")
+    reduction: Literal["mean", "sum", "rows"] = setting(
+        "mean", "Gradient of each window's mean, sum, or sum a row.", "Training"
+    )
     epochs: int = setting(5, "Walks over the training part.", "Run", ge=1)
     minutes: float | None = setting(None, "Stop, and save, after this many minutes of training.", "Run", gt=0)
     validate_every: int | None = setting(None, "Updates between validations; once an epoch, unless given.", "Run", ge=1)

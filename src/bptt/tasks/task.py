@@ -81,7 +81,7 @@ class Task(ABC):
     def longer(self, folder: Path) -> str:
         """The command that trains the run in ``folder`` for twice as long in all."""
         given = self.settings
-        more = f"--epochs {2 * given.epochs}" if given.minutes is None else f"--minutes {2 * given.minutes:g}"
+        more = f"--epochs {2 * given.epochs}" + ("" if given.minutes is None else f" --minutes {2 * given.minutes:g}")
         return f"bptt train {self.name} --out {folder} {more}"
 
     def updates(self) -> int:

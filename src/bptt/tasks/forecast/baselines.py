@@ -98,6 +98,6 @@ def _place(times: Times, cycle: str, places: int) -> Ints:
     if cycle == "year" and places == 366:
         days = times.astype("datetime64[D]") - times.astype("datetime64[Y]").astype("datetime64[D]")
         return np.asarray(days.astype(np.int64))
-    if cycle == "year" and places == 12:
-        return np.asarray(times.astype("datetime64[M]").astype(np.int64) % 12)
+    if cycle == "year" and 12 % places == 0:
+        return np.asarray(times.astype("datetime64[M]").astype(np.int64) % 12 * places // 12)
     return np.asarray((phase(times, cycle) * places + 1e-6).astype(np.int64) % places)

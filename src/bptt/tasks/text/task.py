@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from bptt import CrossEntropy
-from bptt.data import Vocabulary, encode_file, vocabulary_from_json
+from bptt.data import Stream, Vocabulary, encode_file, vocabulary_from_json
 from bptt.tasks import curves
 from bptt.tasks.config import Settings, TrainingSettings
 from bptt.tasks.report import Report
 from bptt.tasks.task import Task, Trained, Which, load, parameters, seeded, settings_of, stored
 from bptt.tasks.text.config import TextSettings
-from bptt.tasks.text.corpus import evaluation, read_corpus, training
+from bptt.tasks.text.corpus import Corpus, evaluation, read_corpus, training
 from bptt.tasks.text.model import TextModel
 from bptt.tasks.text.sample import generate
 from bptt.tasks.text.score import score
@@ -38,8 +38,7 @@ class TextTask(Task):
             vocabulary = _vocabulary(folder)
         self.corpus = read_corpus(self.settings, vocabulary)
         self.vocabulary = self.corpus.vocabulary
-        every = getattr(parse(self.settings.through), "k1", _STRETCH)  # windows that start afresh are not cut in two
-        self.source = training(self.corpus.train, self.settings.rows, self.settings.restart, every, self.settings.seed)
+        self.source = _source(self.corpus, self.settings)
         self.validation = evaluation(self.corpus.valid, self.settings.rows) if len(self.corpus.valid) else None
         self.loss = CrossEntropy()
         seeded(self.settings.seed)
@@ -86,9 +85,11 @@ class TrainedText(Trained):
     """A trained language model: it writes, and it can be measured."""
 
     def __init__(self, folder: Path, which: Which = None) -> None:
-        name, settings = settings_of(read_config(folder), folder)
+        record = read_config(folder)
+        name, settings = settings_of(record, folder)
         if name != TextTask.name:
             raise FolderError(f"{folder} holds a run of task {name!r}, which writes no text: see bptt --help")
+        self._learned_from = record["data"]
         self.settings = TextSettings(**settings)
         self.vocabulary = _vocabulary(folder)
         self.model = _model(self.settings, self.vocabulary)
@@ -109,6 +110,11 @@ class TrainedText(Trained):
             known = read_corpus(self.settings, self.vocabulary).train if Path(self.settings.data).exists() else None
             return score(self.model, self.vocabulary, tokens, rows, data, known)
         corpus = read_corpus(self.settings, self.vocabulary)
+        if _source(corpus, self.settings).fingerprint() != self._learned_from:
+            raise ValueError(
+                f"{self.settings.data} has changed since this run learned from it, so what was held out cannot be told from "
+                "what was learned: give a text to evaluate on, --data FILE"
+            )
         part, tokens = corpus.held_out(how.get("part"))
         return score(self.model, self.vocabulary, tokens, rows, f"the {_PARTS[part]} part", corpus.train)
 
@@ -120,6 +126,11 @@ def _text(settings: Settings) -> TextSettings:
     if not isinstance(settings, TextSettings):
         raise TypeError(f"the text task takes TextSettings, got {type(settings).__name__}")
     return settings
+
+
+def _source(corpus: Corpus, settings: TextSettings) -> Stream:
+    every = getattr(parse(settings.through), "k1", _STRETCH)  # windows that start afresh are not cut in two
+    return training(corpus.train, settings.rows, settings.restart, every, settings.seed)
 
 
 def _vocabulary(folder: Path) -> Vocabulary:
