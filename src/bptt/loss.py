@@ -22,6 +22,8 @@ class CrossEntropy(nn.Module):
     **Raises** ``ValueError`` for shapes that do not fit.
     """
 
+    unit = "nats"
+
     def __init__(self, ignore_index: int = -100) -> None:
         super().__init__()
         self.ignore_index = ignore_index

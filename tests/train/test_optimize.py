@@ -73,6 +73,23 @@ def test_a_description_tells_settings_apart_and_not_moments() -> None:
     assert describe_optimizer(make_optimizer("adam", [p], torch.tensor(0.1).item())) != before
 
 
+def test_a_limit_in_time_brings_the_rate_down_too() -> None:
+    spent = iter([0.0, 0.1, 0.5, 0.9, 1.0, 1.2])
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], 1.0)
+    made = make_schedule("linear", optimizer, 4, lambda: next(spent))
+    assert made is not None
+    seen = [1.0]
+    for _ in range(5):
+        optimizer.step()
+        made[0].step()
+        seen.append(optimizer.param_groups[0]["lr"])
+    assert seen == pytest.approx([1.0, 0.75, 0.5, 0.1, 0.0, 0.0])
+    assert make_schedule("cosine", optimizer, None, lambda: 0.5) is not None  # time alone is enough
+    fixed = make_schedule("linear:updates=4", make_optimizer("sgd", [parameter()], 1.0), None, lambda: 0.9)
+    assert fixed is not None
+    assert fixed[0].get_last_lr() == [1.0]  # asked for by updates: time has no say
+
+
 def rates(schedule: Any, steps: int, updates: int | None = None) -> list[float]:
     optimizer = make_optimizer("sgd", [parameter()], 1.0)
     made = make_schedule(schedule, optimizer, updates)

@@ -2,6 +2,7 @@
 
 from bptt.train.checkpoint import BadCheckpoint as BadCheckpoint
 from bptt.train.clip import Clip as Clip, clip_norm as clip_norm, clip_value as clip_value, grad_norm as grad_norm
+from bptt.train.divergence import Diverged as Diverged
 from bptt.train.folder import (
     FolderError as FolderError,
     FolderInUse as FolderInUse,
@@ -10,7 +11,6 @@ from bptt.train.folder import (
     read_log as read_log,
 )
 from bptt.train.interrupt import Interrupted as Interrupted
-from bptt.train.loop import Diverged as Diverged
 from bptt.train.moment import Moment as Moment
 from bptt.train.optimize import Schedule as Schedule, make_optimizer as make_optimizer, make_schedule as make_schedule
 from bptt.train.run import Result as Result, Run as Run, Score as Score

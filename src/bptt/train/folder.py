@@ -31,7 +31,7 @@ from bptt.train.log import Line, read_lines
 FORMAT = 1
 CONFIG, LOG, BEST, LOCK, OWNER = "config.json", "log.jsonl", "best.json", ".lock", ".owner"
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
-_OURS = {CONFIG, LOG, BEST, LOCK, OWNER, CHECKPOINTS, TENSORBOARD}
+RESERVED = {CONFIG, LOG, BEST, LOCK, OWNER, CHECKPOINTS, TENSORBOARD}
 
 Record = dict[str, Any]
 
@@ -50,14 +50,16 @@ class RunFolder:
         config.json                      what was asked for, and what must be the same to go on
         log.jsonl                        one JSON object a line
         best.json                        names the best checkpoint
+        …                                what else was given as artifacts
         tensorboard/
         checkpoints/<update>/            model.safetensors, train.safetensors, train.json, checksums.json
 
     Nothing is written before `held` is entered, and `held` leaves nothing behind where no checkpoint was saved.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], artifacts: Mapping[str, bytes] | None = None) -> None:
         self.path = Path(path)
+        self._artifacts = dict(artifacts or {})
         self._checkpoints = self.path / CHECKPOINTS
 
     @property
@@ -123,8 +125,14 @@ class RunFolder:
                         folder.rmdir()
 
     def save(self, checkpoint: Checkpoint, record: Record, best: float | None, keep: int) -> None:
-        """Saves a checkpoint, removes those no longer needed, and names the best one; the record is written at first."""
+        """Saves a checkpoint, removes those no longer needed, and names the best one; artifacts and the record come first once.
+
+        The record comes after all else: a folder that has it is whole.
+        """
         save_checkpoint(self._checkpoints, checkpoint)
+        for name, content in self._artifacts.items():
+            if not (self.path / name).exists():
+                write_atomic(self.path / name, content)
         if not (self.path / CONFIG).exists():
             self.write_record(record)
         self.name_best(checkpoint.best, best)
@@ -160,7 +168,7 @@ class RunFolder:
             return ""
 
     def _clear(self) -> None:
-        for name in _OURS:
+        for name in RESERVED | self._artifacts.keys():
             entry = self.path / name
             if entry.is_dir():
                 shutil.rmtree(entry)
@@ -179,7 +187,7 @@ def read_config(folder: str | os.PathLike[str]) -> Record:
     if not path.is_dir():
         raise FileNotFoundError(f"{path} does not exist: give the folder of a run")
     try:
-        record = json.loads((path / CONFIG).read_bytes())
+        record = dict(json.loads((path / CONFIG).read_bytes()))
         version = record["format"]
     except FileNotFoundError:
         if (path / CHECKPOINTS).exists() or (path / LOG).exists():
@@ -192,7 +200,12 @@ def read_config(folder: str | os.PathLike[str]) -> Record:
             f"{path} was written in format {version} by bptt {record.get('bptt', '?')}; this bptt {package_version()} reads "
             f"format {FORMAT}: use that version, or another folder"
         )
-    return dict(record)
+    damaged = [name for name in ("config", "run", "model") if not isinstance(record.get(name), dict)]
+    if damaged:
+        raise FolderError(
+            f"{path / CONFIG} is damaged: it has no {', '.join(map(repr, damaged))}. Put a copy back, or give another folder"
+        )
+    return record
 
 
 def read_log(folder: str | os.PathLike[str]) -> list[Line]:
@@ -225,10 +238,20 @@ def load_weights(folder: str | os.PathLike[str], which: str | int | None = None)
     elif which == "best":
         if not (path / BEST).exists():
             raise FolderError(f'{path} has no best checkpoint, since it was trained without validation: use which="last"')
-        update = json.loads((path / BEST).read_bytes())["update"]
+        update = _best(path)
     if update not in there:
         raise FolderError(f'{path} has no checkpoint {which!r}: it has {", ".join(map(str, there))}, "best" and "last"')
     return load_checkpoint_weights(path / CHECKPOINTS, update)
+
+
+def _best(folder: Path) -> int:
+    try:
+        return int(json.loads((folder / BEST).read_bytes())["update"])
+    except (ValueError, KeyError, TypeError):
+        raise FolderError(
+            f'{folder / BEST} is damaged: it does not name a checkpoint. Use "last" or the number of one, or go on with the '
+            "training, which writes it again"
+        ) from None
 
 
 def package_version() -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -66,6 +68,20 @@ def set_random_state(saved: dict[str, Any]) -> None:
     name, keys, *rest = saved["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
     random.setstate(saved["python"])
+
+
+@contextmanager
+def aside(model: nn.Module) -> Iterator[None]:
+    """What is done inside draws random numbers of its own: training goes on as if it had not been done."""
+    before = random_state(model)
+    training = [module for module in model.modules() if module.training]
+    try:
+        yield
+    finally:
+        set_random_state(before)
+        model.eval()
+        for module in training:
+            module.training = True
 
 
 def seed_all(seed: int) -> None:

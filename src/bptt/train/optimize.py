@@ -94,7 +94,10 @@ def describe_optimizer(optimizer: Optimizer) -> str:
 
 
 def make_schedule(
-    schedule: str | Schedule | None, optimizer: Optimizer, updates: int | None
+    schedule: str | Schedule | None,
+    optimizer: Optimizer,
+    updates: int | None,
+    spent: Callable[[], float] | None = None,
 ) -> tuple[LRScheduler, Moment] | None:
     """The torch scheduler that ``schedule`` describes, and the moment at which it is stepped.
 
@@ -104,9 +107,11 @@ def make_schedule(
     ``plateau[:factor=,patience=,threshold=,floor=]``: lr times ``factor`` after more than ``patience`` validations without
     improvement.
 
-    ``updates``: how many updates the run will make; ``cosine`` and ``linear`` need it, from here or as a setting.
+    ``updates``: how many updates the run will make; ``cosine`` and ``linear`` need it, from here or as a setting. ``spent()``:
+    the share that is used of a limit in time, 0 to 1: p is then the greater of the two, so that a run which time ends has come
+    down too. Give ``updates`` as a setting where the rates must not depend on the speed of the machine.
 
-    **Raises** ``ValueError`` where they do not get it.
+    **Raises** ``ValueError`` where they get neither.
     """
     if schedule is None:
         return None
@@ -124,14 +129,16 @@ def make_schedule(
     if kind == "constant":
         return LambdaLR(optimizer, lambda update: min(1.0, (update + 1) / max(warmup, 1))), "update"
     total = given["updates"] or updates
-    if total is None:
+    if given["updates"]:
+        spent = None
+    if total is None and spent is None:
         raise ValueError(
             f"schedule {kind!r} needs the number of updates, which is not known before: fit(updates=…), or give it as a "
             f"setting, {kind}:updates=10000"
         )
-    if warmup >= total:
+    if total is not None and warmup >= total:
         raise ValueError(f"schedule {schedule!r}: a warm-up of {warmup} updates does not fit into {total} updates")
-    return LambdaLR(optimizer, _falling(kind, warmup, given["floor"], total)), "update"
+    return LambdaLR(optimizer, _falling(kind, warmup, given["floor"], total, spent)), "update"
 
 
 def needs_total(schedule: str | Schedule | None) -> bool:
@@ -145,11 +152,14 @@ def needs_total(schedule: str | Schedule | None) -> bool:
     return kind in ("cosine", "linear") and not given["updates"]
 
 
-def _falling(kind: str, warmup: int, floor: float, total: int) -> Callable[[int], float]:
+def _falling(
+    kind: str, warmup: int, floor: float, total: int | None, spent: Callable[[], float] | None
+) -> Callable[[int], float]:
     def rate(update: int) -> float:
         if update < warmup:
             return (update + 1) / warmup
-        done = min(1.0, (update - warmup) / (total - warmup))
+        updates = 0.0 if total is None else (update - warmup) / (total - warmup)
+        done = min(1.0, max(updates, 0.0 if spent is None else spent()))
         left = (1 + math.cos(math.pi * done)) / 2 if kind == "cosine" else 1 - done
         return floor + (1 - floor) * left
 

@@ -30,10 +30,11 @@ class Status:
     best: float | None
     elapsed: float
     left: float | None
+    unit: str = ""
 
     def __str__(self) -> str:
         parts = [
-            f"loss {self.loss:.4f}",
+            f"loss {self.loss:.4f}" + (f" {self.unit}" if self.unit else ""),
             f"{_short(self.per_second)} targets/s",
             f"|g| {self.grad_norm:.3g}",
             f"lr {self.lr:.3g}",

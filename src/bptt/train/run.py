@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from bptt.executor import Loss, Reduction
 from bptt.through import Full, Strategy
 from bptt.train.clip import Clip
 from bptt.train.feed import as_source
-from bptt.train.folder import FORMAT, Record, RunFolder, package_version
+from bptt.train.folder import FORMAT, RESERVED, Record, RunFolder, package_version
 from bptt.train.interrupt import Interrupted, Interruption
 from bptt.train.log import Line, NoScalars, Scalars, TensorBoard
 from bptt.train.loop import Loop
@@ -82,6 +83,8 @@ class Run:
     - ``seed``: seeds torch, numpy and Python when the run begins. Weights made before are not affected.
     - ``folder``: ``None`` keeps the run in memory. ``config``: anything JSON can hold, kept in the folder; it must be the
       same to go on, but for ``config["session"]``. A folder whose ``config["task"]`` differs is refused as another task's.
+    - ``artifacts``: what a model is of no use without, a vocabulary or a scaling: file names with what JSON can hold. They are
+      in the folder as soon as there is a checkpoint, and stay as they were first.
 
     **Raises** ``TypeError`` or ``ValueError`` for what cannot be trained, before anything is written.
     """
@@ -105,6 +108,7 @@ class Run:
         seed: int | None = None,
         folder: str | os.PathLike[str] | None = None,
         config: Mapping[str, Any] | None = None,
+        artifacts: Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
@@ -130,7 +134,7 @@ class Run:
         self.callbacks = tuple(callbacks)
         self.seed = seed
         self.config = _config(config)
-        self.store: Store = Memory() if folder is None else RunFolder(folder)
+        self.store: Store = Memory() if folder is None else RunFolder(folder, _artifacts(artifacts))
         if self.logs.tensorboard and folder is None:
             raise ValueError("Logs(tensorboard=True) needs a folder to write to: Run(..., folder='runs/name')")
         if self.logs.tensorboard:
@@ -173,7 +177,7 @@ class Run:
         finally:
             display.close()
         at = loop.at
-        return Result(reason, at.update, at.epoch, at.seconds, at.best, at.best_update, loop.log.lines)
+        return Result(reason, at.update, at.epoch, at.seconds, at.best, at.best_update, loop.telling.log.lines)
 
     def evaluate(self, data: Any) -> Score:
         """The loss of the model as it is over a sequence, or over an epoch of a source, in evaluation mode."""
@@ -262,6 +266,20 @@ def _config(config: Mapping[str, Any] | None) -> dict[str, Any]:
     except (TypeError, ValueError) as error:
         raise TypeError(f"config must hold what JSON can: text, finite numbers, lists and dicts ({error})") from None
     return dict(kept)
+
+
+def _artifacts(artifacts: Mapping[str, Any] | None) -> dict[str, bytes]:
+    made = {}
+    for name, value in (artifacts or {}).items():
+        if name in RESERVED | {"", ".", ".."} or Path(name).name != name:
+            raise ValueError(f"an artifact is a file of the run's folder with a name of its own, got {name!r}")
+        try:
+            made[name] = json.dumps(value, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"artifact {name!r} must hold what JSON can: text, finite numbers, lists, dicts ({error})"
+            ) from None
+    return made
 
 
 def _shape(value: Any) -> str:
