@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+NATIVE := $(VENV)/.native
 # torch for the CPU alone, where that index can be reached (Linux; elsewhere PyPI's own build is one).
 # For NVIDIA GPUs: make TORCH_INDEX=https://pypi.org/simple demo
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -12,17 +13,18 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: demo test native test-slow lint format lock clean
 
-demo: $(READY)
+demo: $(NATIVE)
 	$(BIN)/bptt demo
 
-test: $(READY)
+test: $(NATIVE)
 	$(BIN)/python -m pytest -n 2
 
-# C++ kernels for the CPU; needs a C++20 compiler. What they serve, `bptt doctor` shows.
+# Builds the C++ kernels for the CPU again, and shows why where it fails.
 native: $(READY)
 	$(PIP) install ./native
+	@touch $(NATIVE)
 
-test-slow: $(READY)
+test-slow: $(NATIVE)
 	$(BIN)/python -m pytest -m slow
 
 lint: $(READY)
@@ -45,6 +47,13 @@ $(READY): pyproject.toml constraints.txt
 			|| echo "The CPU build of torch is not at $(TORCH_INDEX); taking PyPI's, which is larger"; fi
 	$(PIP) install --quiet -c constraints.txt -e '.[dev]'
 	@touch $(READY)
+
+# Without a C++20 compiler everything works as well, only slower: torch's own layers take their place.
+$(NATIVE): $(READY) $(shell find native -type f -not -path '*/build/*' -not -name '*.pyc')
+	@echo "Building the native kernels (once; about a minute)"
+	@$(PIP) install --quiet ./native 2> $(VENV)/native.log \
+		|| echo "They could not be built: torch's layers are used instead ($(VENV)/native.log and bptt doctor say why)"
+	@touch $@
 
 # Keeps what is pinned where it still fits; delete a line of constraints.txt to move it.
 lock: $(READY)
