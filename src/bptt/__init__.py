@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from bptt.evaluation import evaluate as evaluate
     from bptt.executor import Backprop as Backprop, backprop as backprop
     from bptt.loss import CrossEntropy as CrossEntropy, SquaredError as SquaredError
-    from bptt.through import Full as Full, Strategy as Strategy, Truncated as Truncated
+    from bptt.through import (
+        RTRL as RTRL,
+        UORO as UORO,
+        Full as Full,
+        SnAp as SnAp,
+        Strategy as Strategy,
+        Truncated as Truncated,
+    )
     from bptt.train import Run as Run, clip_norm as clip_norm, clip_value as clip_value
     from bptt.window import Window as Window
 
@@ -21,10 +28,13 @@ _HOMES = {
     "CrossEntropy": "loss",
     "Full": "through",
     "Piece": "data",
+    "RTRL": "through",
     "Run": "train",
+    "SnAp": "through",
     "SquaredError": "loss",
     "Strategy": "through",
     "Truncated": "through",
+    "UORO": "through",
     "Window": "window",
     "backprop": "executor",
     "clip_norm": "train",

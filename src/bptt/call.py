@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -102,7 +102,7 @@ class Caller:
             # What stands at steps that do not exist (NaN, say) must not reach the gradient as 0 * NaN.
             x = states.map_leaves(lambda t: t.masked_fill(~mask.reshape(mask.shape + (1,) * (t.ndim - 2)), 0), x)
         steps, rows = states.leaves(piece.x)[0].shape[:2]
-        dims = self._dims(rows)
+        dims = self.dims(rows)
         outputs = []
         for stretch in states.stretches(steps, mask, reset):
             a, b = stretch.start, stretch.stop
@@ -122,7 +122,8 @@ class Caller:
         initial = getattr(self._core, "initial_state", None)
         return initial(rows) if callable(initial) and not isinstance(initial, Tensor) else states.zeros(like)
 
-    def _dims(self, rows: int) -> Any:
+    def dims(self, rows: int) -> Callable[[str, Tensor], int | None]:
+        """Where the rows of the batch are in the tensors of the state."""
         if isinstance(self._core, nn.RNNBase):
             return lambda _name, _leaf: 1
         return lambda name, leaf: states.batch_dim(name, leaf, rows)

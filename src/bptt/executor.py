@@ -18,6 +18,7 @@ from bptt.loss import check_loss, counted
 from bptt.randomness import Randomness
 from bptt.state import State
 from bptt.through import Full, Strategy
+from bptt.through.online import ForwardInTime
 from bptt.through.plan import Action, Back, Drop, HandBack, Keep, Load, Run
 from bptt.window import Sums, Window
 
@@ -60,6 +61,10 @@ def backprop(
     **Raises** ``TypeError`` or ``ValueError`` for what cannot be run: at once for a loss known to be a mean or a sequence
     whose parts do not fit, with the first window for a module that does not keep to the form above.
     """
+    if isinstance(through, ForwardInTime):
+        from bptt.forward import Forward  # it is a Backprop, and so comes after it
+
+        return Forward(model, loss, sequence, through, state, reduction, resume)
     return Backprop(model, loss, sequence, through or Full(), state, reduction, resume)
 
 

@@ -77,6 +77,11 @@ def truncated(table: Tensor, k1: int, k2: int) -> list[Tensor]:
     return found
 
 
+def online(table: Tensor, k: int) -> list[Tensor]:
+    """The gradient of every window of k losses, each with respect to the parameters of every step before it."""
+    return [rows.sum((0, 1)) for rows in table.split(k)]
+
+
 def gradient(model: nn.Module) -> Tensor:
     """What stands in ``p.grad``, as one vector; zero where there is none."""
     return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in model.parameters()])

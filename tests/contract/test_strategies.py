@@ -19,6 +19,10 @@ CASES = {
         for k1 in range(1, 8)
         for k2 in range(1, 8)
     ],
+    "rtrl": [(bptt.RTRL(k), lambda table, k=k: oracle.online(table, k)) for k in (1, 3, 9)],
+    # Within so many steps everything is reached that can be; where fewer steps suffice, see test_online.
+    "snap": [(bptt.SnAp(9, k), lambda table, k=k: oracle.online(table, k)) for k in (1, 3)],
+    "uoro": [],  # right on average only: every pattern of signs is enumerated in test_online
 }
 
 

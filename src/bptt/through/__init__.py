@@ -2,5 +2,6 @@
 
 from bptt.through.base import Strategy as Strategy
 from bptt.through.full import Full as Full
+from bptt.through.online import RTRL as RTRL, UORO as UORO, SnAp as SnAp
 from bptt.through.parse import parse as parse, strategies as strategies
 from bptt.through.truncated import Truncated as Truncated

@@ -8,9 +8,10 @@ import difflib
 
 from bptt.through.base import Strategy
 from bptt.through.full import Full
+from bptt.through.online import RTRL, UORO, SnAp
 from bptt.through.truncated import Truncated
 
-strategies: dict[str, type[Strategy]] = {kind.__name__.lower(): kind for kind in (Full, Truncated)}
+strategies: dict[str, type[Strategy]] = {kind.__name__.lower(): kind for kind in (Full, Truncated, RTRL, SnAp, UORO)}
 
 
 def parse(text: str) -> Strategy:
