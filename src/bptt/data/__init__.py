@@ -12,6 +12,13 @@ from bptt.data.encode import (
 from bptt.data.grid import Frequency as Frequency
 from bptt.data.ngram import Baselines as Baselines, baselines as baselines
 from bptt.data.piece import Piece as Piece
+from bptt.data.problems import (
+    Adding as Adding,
+    Copy as Copy,
+    EmbeddedReber as EmbeddedReber,
+    Problem as Problem,
+    TemporalOrder as TemporalOrder,
+)
 from bptt.data.scale import Scaler as Scaler
 from bptt.data.source import Source as Source
 from bptt.data.stream import Stream as Stream
