@@ -40,7 +40,9 @@ def choose(backend: str, layer: Layer, x: Tensor, rows: Rows) -> Kernel:
     **Raises** ``ValueError`` where the one asked for cannot serve, saying why.
     """
     if backend == "auto":
-        return next(kernel for kernel in table.values() if kernel.why_not(layer, x, rows) is None)
+        for kernel in table.values():
+            if kernel.why_not(layer, x, rows) is None:
+                return kernel
     check_name(backend)
     reason = table[backend].why_not(layer, x, rows)
     if reason is not None:

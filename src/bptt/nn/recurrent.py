@@ -16,6 +16,7 @@ from bptt import kernels
 from bptt.kernels import Layer, Rows, Weights
 from bptt.kernels.contract import Cell
 from bptt.kernels.fused import Torch
+from bptt.kernels.native import Native
 
 
 class Recurrent(nn.Module):
@@ -127,12 +128,12 @@ class Recurrent(nn.Module):
         state = hx if state is None else state
         if isinstance(x, PackedSequence):
             return self._packed(x, state, mask, reset)
-        if x.ndim not in (2, 3):
+        batched = x.ndim == 3
+        if not batched and x.ndim != 2:
             shape = "[B, T, I]" if self.batch_first else "[T, B, I]"
             raise ValueError(f"x is {list(x.shape)}, expected {shape}, or [T, I] for one sequence")
-        for name, flags in (("mask", mask), ("reset", reset)):
-            _check_flags(name, flags, x)
-        batched = x.ndim == 3
+        _check_flags("mask", mask, x)
+        _check_flags("reset", reset, x)
         swap = batched and self.batch_first
         if not batched:
             x = x[:, None]
@@ -140,14 +141,14 @@ class Recurrent(nn.Module):
         elif swap:
             x = x.transpose(0, 1)
             mask, reset = (None if flags is None else flags.transpose(0, 1) for flags in (mask, reset))
-        if x.shape[-1] != self.input_size:
+        steps, _, features = x.shape
+        if features != self.input_size:
             raise ValueError(
-                f"x has {x.shape[-1]} features but {type(self).__name__}(input_size={self.input_size}) "
-                f"expects {self.input_size}"
+                f"x has {features} features but {type(self).__name__}(input_size={self.input_size}) expects {self.input_size}"
             )
-        if x.shape[0] == 0:
+        if steps == 0:
             raise ValueError(f"x has no steps: {list(x.shape)} has T = 0")
-        weight = self.get_parameter("weight_ih_l0")
+        weight = self._parameter("weight_ih_l0")
         if x.dtype != weight.dtype and not _autocast(x):
             raise ValueError(
                 f"x is {x.dtype} but the weights are {weight.dtype}: use x.to({weight.dtype}), or convert the layer, "
@@ -169,7 +170,9 @@ class Recurrent(nn.Module):
 
     def _run(self, x: Tensor, state: tuple[Tensor, ...], rows: Rows) -> tuple[Tensor, tuple[Tensor, ...]]:
         kernel = kernels.choose(self.backend, self._layers[0], x, rows)
-        weights = [Weights(*(name and getattr(self, name) for name in names)) for names in self._names]
+        weights = [Weights(*map(self._parameter, names)) for names in self._names]
+        if isinstance(kernel, Native) and len(weights) == 1:
+            return kernel.run(self._layers[0], weights[0], x, state, rows)
         if isinstance(kernel, Torch) and rows == (None, None):
             flat = [w for each in weights for w in each if w is not None]
             return kernel.run_stack(self._layers, flat, x, state, self.dropout, self.training)
@@ -186,11 +189,14 @@ class Recurrent(nn.Module):
             x = outputs[0] if directions == 1 else torch.cat(outputs, -1)
         return x, tuple(torch.stack(part) for part in zip(*finals, strict=True))
 
+    def _parameter(self, name: str | None) -> Any:
+        # By way of the module's attributes a parameter takes ten times as long to find; they serve where it is parametrized.
+        return None if name is None else self._parameters[name] if name in self._parameters else getattr(self, name)
+
     def _initial(self, x: Tensor, state: Any, batched: bool) -> tuple[Tensor, ...]:
-        depth = self.num_layers * (2 if self.bidirectional else 1)
-        sizes = {"h": self.proj_size or self.hidden_size, "c": self.hidden_size}
+        depth, batch, sizes = len(self._layers), x.shape[1], (self.proj_size or self.hidden_size, self.hidden_size)
         if state is None:
-            return tuple(x.new_zeros(depth, x.shape[1], sizes[part]) for part in self.parts)
+            return tuple([x.new_zeros(depth, batch, size) for _, size in zip(self.parts, sizes, strict=False)])
         given = (state,) if len(self.parts) == 1 else state
         wanted = "a pair of tensors (h, c)" if len(self.parts) > 1 else "one tensor h"
         if (
@@ -199,12 +205,12 @@ class Recurrent(nn.Module):
             or not all(isinstance(s, Tensor) for s in given)
         ):
             raise TypeError(f"the state of {type(self).__name__} is {wanted}, got {_structure(state)}")
-        for position, (part, leaf) in enumerate(zip(self.parts, given, strict=True)):
-            name = f"state[{position}] ({part})" if len(self.parts) > 1 else "state"
-            expected = [depth, x.shape[1], sizes[part]] if batched else [depth, sizes[part]]
-            if list(leaf.shape) != expected:
+        for position, (leaf, size) in enumerate(zip(given, sizes, strict=False)):
+            name = f"state[{position}] ({self.parts[position]})" if len(self.parts) > 1 else "state"
+            expected = (depth, batch, size) if batched else (depth, size)
+            if leaf.shape != expected:
                 meaning = "[layers·directions, B, H]" if batched else "[layers·directions, H], as x has no batch"
-                raise ValueError(f"{name} is {list(leaf.shape)}, expected {expected}, {meaning}")
+                raise ValueError(f"{name} is {list(leaf.shape)}, expected {list(expected)}, {meaning}")
             if leaf.device != x.device or (leaf.dtype != x.dtype and not _autocast(x)):
                 raise ValueError(f"{name} is {leaf.dtype} on {leaf.device} but x is {x.dtype} on {x.device}")
         return tuple(leaf if batched else leaf[:, None] for leaf in given)
