@@ -38,22 +38,22 @@ class Step:
         found = self.by_state(units)
         return None if found is None else found.transpose(0, 1)
 
-    def forward(self, tangent: Tensor) -> Tensor | None:
-        """J_t s̃ for s̃ ``[R, n]``, as the derivative of vᵀJ_t by v; by `jacobian` where the backward pass has no graph."""
+    def forward(self, tangent: Tensor) -> Tensor:
+        """J_t s̃ for s̃ ``[R, n]``, as the derivative of vᵀJ_t by v; zero, or wrong, where the backward pass has none itself."""
+        nothing = torch.zeros_like(tangent)
         if self.before is None or not self.after.requires_grad:
-            return None
+            return nothing
         v = torch.zeros_like(self.after, requires_grad=True)
         try:
             [product] = torch.autograd.grad(
                 self.after, [self.before], v, create_graph=True, retain_graph=True, allow_unused=True
             )
             if product is None or not product.requires_grad:
-                return None
+                return nothing
             [found] = torch.autograd.grad(product, [v], tangent, allow_unused=True)
         except RuntimeError:
-            jacobian = self.jacobian()
-            return None if jacobian is None else torch.einsum("rij,rj->ri", jacobian, tangent)
-        return None if found is None else found.detach()
+            return nothing
+        return nothing if found is None else found.detach()
 
     def _products(self, inputs: list[Tensor], vectors: Tensor) -> list[Tensor | None]:
         if not self.after.requires_grad or not inputs:
