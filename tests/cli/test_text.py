@@ -32,7 +32,7 @@ def test_the_folder_holds_the_whole_configuration_and_the_vocabulary(trained, te
     assert record["config"]["task"] == "text"
     assert record["config"]["settings"]["hidden"] == 8
     assert record["config"]["settings"]["lr"] == 0.003
-    assert record["config"]["settings"]["data"] == str(text)
+    assert record["config"]["session"]["data"] == str(text)
     assert record["config"]["session"]["epochs"] == 2
     assert json.loads((trained / "vocabulary.json").read_text())["kind"] == "character"
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import errno
+import dis
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-MISUSE = (ValueError, TypeError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, ImportError)
+MISUSE = (ValueError, TypeError, ImportError)
+MISUSE_OF_FILES = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 FAILED = ("Diverged", "BadCheckpoint")  # by name, as naming the classes would import torch
 
 
@@ -65,24 +67,47 @@ def line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror is not None:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     text = " ".join(str(error).split())
-    if exit_code(error) == 2 or _ours(error) or isinstance(error, (OSError, MemoryError)):
+    if _out_of_memory(error):
+        asked = re.search(r"allocate (\d+) bytes", text)
+        more = f" (for {int(asked[1]) / 2**30:,.1f} GiB more)" if asked else ""
+        return f"there is not enough memory{more}: make --hidden, --rows, --history or the windows of --through smaller"
+    if isinstance(error, UnicodeEncodeError) and error.encoding != "utf-8":
+        return f"the output takes {error.encoding} only, which has no {error.object[error.start]!r}: set PYTHONIOENCODING=utf-8"
+    if meant_for_the_user(error) or isinstance(error, OSError):
         return text or type(error).__name__
-    return f"{type(error).__name__}: {text} (bptt --debug … shows where)"
+    return f"{type(error).__name__}: {text} (this is a fault in bptt, not in what you asked for; bptt --debug … shows where)"
 
 
 def exit_code(error: BaseException) -> int:
-    """2 where the command asked for what cannot be, 1 where it failed on the way."""
+    """2 where the command asked for what cannot be, 1 where it failed on the way or has a fault of its own."""
     if hasattr(error, "format_message"):
         return int(getattr(error, "exit_code", 2))
     code = getattr(error, "exit_code", None)
     if isinstance(code, int):
         return code
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):
-        return 1
+    if isinstance(error, OSError):
+        return 2 if isinstance(error, MISUSE_OF_FILES) else 1
     if any(kind.__name__ in FAILED for kind in type(error).__mro__):
         return 1
-    return 2 if isinstance(error, MISUSE) else 1
+    return 2 if isinstance(error, MISUSE) and meant_for_the_user(error) else 1
 
 
-def _ours(error: BaseException) -> bool:
-    return type(error).__module__.split(".")[0] == "bptt"
+def meant_for_the_user(error: BaseException) -> bool:
+    """Whether bptt raised this error itself, in words of its own, rather than Python or a library beneath it.
+
+    So it is where the innermost frame is bptt's and stands at a ``raise``; what a wrong operation of ours brings comes from
+    another instruction, and what a library refuses from its own frames.
+    """
+    trace = error.__traceback__
+    if trace is None:
+        return type(error).__module__.split(".")[0] == "bptt"
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace.tb_frame.f_globals.get("__name__", "").split(".")[0] != "bptt":
+        return False
+    here = (each for each in dis.get_instructions(trace.tb_frame.f_code) if each.offset == trace.tb_lasti)
+    return any(each.opname == "RAISE_VARARGS" for each in here) and not isinstance(error, AssertionError)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from bptt.cli.say import console, show
-from bptt.tasks.config import TrainingSettings, build, gather, option
+from bptt.tasks.config import TrainingSettings, build, gather, names_a_file, option, spelled
 from bptt.tasks.registry import Entry
 from bptt.tasks.report import Report
-from bptt.tasks.task import NothingHeldOut, Task, Trained, settings_of
-from bptt.train import Interrupted, Result, read_config
+from bptt.tasks.task import NothingHeldOut, Task, Trained, settings_in, settings_of
+from bptt.train import Diverged, Interrupted, Result, read_config
+from bptt.train.folder import FolderInUse
 from bptt.train.moment import Callback
 from bptt.train.progress import clock
 
@@ -30,8 +31,18 @@ def begin_or_go_on(task: Entry, out: Path | None, config: Path | None, sets: lis
         if out is not None and "data" not in given:
             raise ValueError(f"there is no run in {out} to go on with, and a new one needs --data")
         settings = build(kind, given)
-    folder = out or free_folder(task.name, str(getattr(settings, "data", "")))
-    train(task.load_task(), settings, folder)
+    if out is not None:
+        train(task.load_task(), settings, out)
+        return
+    while True:
+        folder = free_folder(task.name, str(getattr(settings, "data", "")))
+        try:
+            train(task.load_task(), settings, folder)
+        except FolderInUse:  # another run was started at the same moment, and took that name first
+            if folder.exists():
+                continue
+            raise
+        return
 
 
 def train(
@@ -55,7 +66,12 @@ def train(
     except Interrupted:
         print(f"bptt train {kind.name} --out {folder}", file=sys.stderr)
         raise
-    out.print(f"\n{_told(result)}\n", markup=False, soft_wrap=True)
+    except Diverged:
+        if (folder / "config.json").exists():
+            slower = spelled(settings, start=folder, lr=f"{settings.lr / 4:g}")
+            print(f"to begin another run with its best weights, more slowly:\nbptt train {kind.name} {slower}", file=sys.stderr)
+        raise
+    out.print(f"\n{_told(result, getattr(task.loss, 'unit', ''))}\n", markup=False, soft_wrap=True)
     trained = kind.open(folder)
     try:
         report = trained.evaluate()
@@ -70,9 +86,13 @@ def train(
     return trained
 
 
-def _told(result: Result) -> str:
+def _told(result: Result, unit: str) -> str:
     why = {"epochs": "", "patience": ", as validation no longer improved", "seconds": ", as --minutes asked"}
-    best = "" if result.best is None else f"; best validation {result.best:.4f} after update {result.best_update}"
+    best = (
+        ""
+        if result.best is None
+        else f"; best validation {result.best:.4f}{unit and ' '}{unit} after update {result.best_update}"
+    )
     return (
         f"trained {result.updates:,} updates in {clock(result.seconds)}, {result.epochs} whole epochs"
         f"{why.get(result.reason, '')}{best}"
@@ -104,11 +124,22 @@ def _stored(task: Entry, folder: Path, given: Mapping[str, tuple[Any, str]]) -> 
         raise ValueError(f"{folder} holds a run of task {name!r}: bptt train {name} --out {folder}, or another --out")
     kind = task.load_settings()
     assert issubclass(kind, TrainingSettings)
-    merged = {key: (value, f"in {folder}") for key, value in stored.items()} | dict(given)
-    settings = build(kind, merged)
-    before = build(kind, {key: (value, f"in {folder}") for key, value in stored.items()})
-    differing = [key for key in given if key not in kind.movable and getattr(settings, key) != getattr(before, key)]
+    before = settings_in(folder, name, kind)
+    kept = {key: (value, f"in {folder}") for key, value in stored.items()}
+    settings = build(kind, kept | dict(given))
+    differing = [
+        key
+        for key in given
+        if key not in kind.movable and getattr(settings, key) != getattr(before, key)
+        if not (names_a_file(getattr(settings, key)) and names_a_file(getattr(before, key)) and key in kind.files)
+    ]
     if differing:
         told = ", ".join(f"{option(key)} {getattr(settings, key)} (there: {getattr(before, key)})" for key in differing)
         raise ValueError(f"{folder} holds a run with other settings: {told}; leave them out to go on, or give another --out")
+    for key in kind.files - TrainingSettings.files - given.keys():
+        if names_a_file(path := getattr(settings, key)) and not Path(path).exists():
+            raise FileNotFoundError(
+                f"the file of this run, {path}, is no longer there: say where it is now, bptt train {name} --out {folder} "
+                f"{option(key)} FILE"
+            )
     return settings

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
 
 import typer
 
 from bptt.cli.say import console, examples, show
 
+_READ = "How --data is read (as in training, unless given)"
 RUN = Annotated[Path, typer.Argument(help="Folder of the run.", show_default=False)]
 WHICH = Annotated[
     str,
     typer.Option("--which", help="Checkpoint: best, last, or the number of an update. Best if there is one, else last.",
                  show_default=False),
 ]  # fmt: skip
+ENCODING = Annotated[str | None, typer.Option(help="Encoding of --data.", show_default=False, rich_help_panel=_READ)]
+SEPARATOR = Annotated[
+    str | None, typer.Option(help="Table: what stands between cells of --data.", show_default=False, rich_help_panel=_READ)
+]
+TIME_FORMAT = Annotated[
+    str | None,
+    typer.Option(help="Table: how dates of --data are written, as in %d.%m.%Y.", show_default=False, rich_help_panel=_READ),
+]
+MISSING = Annotated[
+    Literal["error", "forward", "interpolate", "mask"] | None,
+    typer.Option(help="Table: what to do with missing values of --data.", show_default=False, rich_help_panel=_READ),
+]
+GAPS = Annotated[
+    Literal["auto", "fill", "keep", "error"] | None,
+    typer.Option(help="Table: what to do with absent time stamps of --data.", show_default=False, rich_help_panel=_READ),
+]
 THREADS = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.", show_default=False)]
 
 
@@ -46,25 +65,36 @@ def add(app: typer.Typer) -> None:
 
 def evaluate(
     run: RUN,
-    data: Annotated[str | None, typer.Option(help="File to evaluate on; else the held-out part.", show_default=False)] = None,
-    part: Annotated[str | None, typer.Option(help="Held-out part: valid or test.", show_default=False)] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="File to evaluate on; else the held-out part of the run's own.", metavar="FILE", show_default=False),
+    ] = None,
+    part: Annotated[
+        Literal["valid", "test"] | None, typer.Option(help="Held-out part; test if there is one.", show_default=False)
+    ] = None,
     which: WHICH = "",
     rows: Annotated[
-        int | None, typer.Option(min=1, help="Rows read side by side; 1 reads a text in one piece.", show_default=False)
+        int | None, typer.Option(min=1, help="Text: rows read side by side; 1 reads it in one piece.", show_default=False)
     ] = None,
-    encoding: Annotated[str | None, typer.Option(help="Encoding of --data.", show_default=False)] = None,
+    encoding: ENCODING = None,
+    separator: SEPARATOR = None,
+    time_format: TIME_FORMAT = None,
+    missing: MISSING = None,
+    gaps: GAPS = None,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     threads: THREADS = None,
 ) -> None:
     """Measure a trained model beside the plain baselines."""
-    if part not in (None, "valid", "test"):
-        raise ValueError(f"--part must be valid or test, got {part!r}")
-    trained = _open(run, which, threads)
-    report = trained.evaluate(data, part=part, rows=rows, encoding=encoding)
+    how = _given(
+        data=data, part=part, rows=rows, encoding=encoding, separator=separator, time_format=time_format, missing=missing,
+        gaps=gaps,
+    )  # fmt: skip
+    trained = _open("evaluate", run, which, threads, how)
+    report = trained.evaluate(**how)
     if json:
         import json as format_json
 
-        print(format_json.dumps({"run": str(run), **report.figures}, indent=2, allow_nan=False))
+        print(format_json.dumps({"run": str(run), **report.plain()}, indent=2, allow_nan=False))
     else:
         show(console(), report)
 
@@ -83,12 +113,11 @@ def generate(
     """Let a text model write."""
     from bptt.tasks.text.sample import check_sampling
 
-    check_sampling(temperature, top_k, top_p)
-    trained = _open(run, which, threads)
+    check_sampling(temperature, top_k, top_p, seed)
+    trained = _open("generate", run, which, threads)
     from bptt.tasks.text.task import TrainedText
 
-    if not isinstance(trained, TrainedText):
-        raise ValueError(f"{run} holds no text model: bptt predict {run}")
+    assert isinstance(trained, TrainedText)
     how = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
     pieces = trained.generate(prompt, length, **how)
     sys.stdout.write(prompt)
@@ -100,37 +129,63 @@ def generate(
 
 def predict(
     run: RUN,
-    data: Annotated[str | None, typer.Option(help="Newer table with the same columns.", show_default=False)] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Newer table with the same columns.", metavar="FILE", show_default=False)
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="CSV to write; standard output unless given.", show_default=False)] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture to draw: .png, .svg or .pdf.", show_default=False)] = None,
     which: WHICH = "",
+    encoding: ENCODING = None,
+    separator: SEPARATOR = None,
+    time_format: TIME_FORMAT = None,
+    missing: MISSING = None,
+    gaps: GAPS = None,
     threads: THREADS = None,
 ) -> None:
     """Forecast the rows after the end of a table."""
-    trained = _open(run, which, threads)
+    from bptt.cli.files import check_writable, write
+    from bptt.tasks.pictures import check
+
+    if out is not None:
+        check_writable(out, "--out")
+    if plot is not None:
+        check(plot)
+        check_writable(plot, "--plot")
+    how = _given(data=data, encoding=encoding, separator=separator, time_format=time_format, missing=missing, gaps=gaps)
+    trained = _open("predict", run, which, threads, how)
     from bptt.tasks.forecast.trained import TrainedForecast
 
-    if not isinstance(trained, TrainedForecast):
-        raise ValueError(f"{run} holds no forecast model: bptt generate {run}")
-    forecast = trained.predict(data)
-    if out is None:
-        sys.stdout.write(forecast.csv())
-    else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(forecast.csv(), encoding="utf-8")
-        print(f"forecast {out}", file=sys.stderr)
+    assert isinstance(trained, TrainedForecast)
+    forecast = trained.predict(**how)
     if plot is not None:
         forecast.draw(plot)
         print(f"picture  {plot}", file=sys.stderr)
+    if out is None:
+        sys.stdout.write(forecast.csv())
+    else:
+        write(out, forecast.csv())
+        print(f"forecast {out}", file=sys.stderr)
 
 
-def _open(run: Path, which: str, threads: int | None):  # type: ignore[no-untyped-def]
+def _given(**options: Any) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _open(command: str, run: Path, which: str, threads: int | None, options: Mapping[str, Any] = MappingProxyType({})) -> Any:
+    """The trained model in a folder, once ``command`` with these options is known to mean something to it."""
     import torch
 
-    from bptt.tasks.registry import entry
+    from bptt.tasks.registry import check_options, entry
     from bptt.tasks.task import task_name
 
+    name = task_name(run)
+    task = entry(name)
+    if not getattr(task, command):
+        other = "generate" if task.generate else "predict"
+        kind = {"generate": "text", "predict": "forecast"}[command]
+        raise ValueError(f"{run} holds no {kind} model: bptt {other} {run}")
+    check_options(command, name, options)
     if threads is not None:
         torch.set_num_threads(threads)
     chosen = int(which) if which.isdecimal() else which or None
-    return entry(task_name(run)).load_task().open(run, chosen)
+    return task.load_task().open(run, chosen)

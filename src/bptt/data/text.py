@@ -78,15 +78,18 @@ def _chunks(path: Path, encoding: str, chunk: int, total: int, wide: bool, progr
 
 
 def check_file(path: Path) -> int:
-    """The size of a file in bytes; raises one clear line when it is missing, a directory, or empty."""
+    """The size of a file in bytes; raises one clear line when it is missing, a directory, a pipe or device, or empty."""
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a directory; expected a file")
     if not path.exists():
         folder = path.absolute().parent
         why = "" if folder.is_dir() else f" (there is no directory {folder} either)"
         raise FileNotFoundError(f"there is no file {path}{why}")
+    if not path.is_file():
+        what = "a pipe" if path.is_fifo() else "a device" if path.is_char_device() or path.is_block_device() else "a socket"
+        raise ValueError(f"{path} is {what}, but data is read more than once: write it to a file first, and give that")
     size = path.stat().st_size
-    if path.is_file() and size == 0:
+    if size == 0:
         raise ValueError(f"{path} is empty (0 bytes)")
     return size
 

@@ -14,7 +14,67 @@ from bptt.data.scale import Scaler
 from bptt.data.table import Rows, Table
 
 
-class Windows:
+class Histories:
+    """Stretches of ``L`` steps of a table, scaled, to forecast the ``H`` rows after them from.
+
+    Inputs, in this order: the targets and the ``past`` columns of the same row; under ``missing="mask"`` (or where an
+    array has NaN) one 0/1 flag for each of these, 1 where observed; the ``known`` columns of the rows 1..H ahead.
+    ``table``, ``history``, ``horizon``, ``scaler``: as for `Windows`.
+
+    **Raises** ``ValueError`` for sizes that are not whole or below 1.
+    """
+
+    def __init__(
+        self,
+        table: Table | ArrayLike,
+        history: int,
+        horizon: int = 1,
+        *,
+        scaler: Scaler | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.table = table if isinstance(table, Table) else _bare(table)
+        self.history, self.horizon = _size("history", history), _size("horizon", horizon)
+        self.dtype = dtype
+        self._values = self.table.values if scaler is None else scaler.transform(self.table.values)
+        self._features, self.inputs = self._make_inputs(self._values)
+
+    def at(self, origin: int) -> Tensor:
+        """The history ``[L, 1, C_in]`` that ends at row ``origin``, for a forecast of the rows after it."""
+        if not self.history - 1 <= origin < len(self.table) - self.table.future:
+            raise ValueError(
+                f"a history of {self.history} rows cannot end at row {origin} of {len(self.table) - self.table.future}"
+            )
+        if self.table.known and origin + self.horizon >= len(self.table):
+            raise ValueError(
+                f"a forecast of {self.horizon} rows after row {origin} needs {', '.join(self.table.known)} for them; "
+                f"add {origin + self.horizon + 1 - len(self.table)} rows to the table that hold these columns only"
+            )
+        return self._features[origin - self.history + 1 : origin + 1, None]
+
+    def latest(self) -> Tensor:
+        """The history ``[L, 1, C_in]`` that ends at the last row with data, for a forecast beyond the table."""
+        return self.at(len(self.table) - self.table.future - 1)
+
+    def _make_inputs(self, values: NDArray[np.float64]) -> tuple[Tensor, tuple[str, ...]]:
+        table = self.table
+        now = len(table.targets) + len(table.past)
+        names = list(table.columns[:now])
+        # rows of the future are never read as a present
+        filled = np.nan_to_num(values, nan=0.0)
+        parts = [filled[:, :now]]
+        if table.missing == "mask":
+            parts.append(table.observed[:, :now].astype(np.float64))
+            names += [f"{name} observed" for name in table.columns[:now]]
+        for step in range(1, self.horizon + 1) if table.known else ():
+            ahead = np.zeros((len(values), len(table.known)))
+            ahead[:-step] = filled[step:, now:]
+            parts.append(ahead)
+            names += [f"{name} +{step}" for name in table.known]
+        return torch.from_numpy(np.concatenate(parts, axis=1)).to(self.dtype), tuple(names)
+
+
+class Windows(Histories):
     """Windows of ``L`` steps of history, with the ``H`` values that follow, whose targets lie in the rows ``[a, b)``.
 
     Window ``i`` ends at row ``r = origins[i]``; its history is the rows ``r-L+1 .. r``, which may reach back before
@@ -26,10 +86,7 @@ class Windows:
     With ``dense`` every step of the history has targets, so that one pass learns L forecasts; otherwise only the last
     step has (for evaluation: each forecast then counts once, with its full history). Targets outside ``[a, b)``, not
     observed, or not wanted are NaN, and the loss must leave NaN out of its sum and its ``count``: a mask would also
-    hold the state, which has to read every step. ``x`` never holds NaN.
-
-    Inputs, in this order: the targets and the ``past`` columns of the same row; under ``missing="mask"`` (or where an
-    array has NaN) one 0/1 flag for each of these, 1 where observed; the ``known`` columns of the rows 1..H ahead.
+    hold the state, which has to read every step. ``x`` never holds NaN; its columns are those of `Histories`.
 
     Args:
         table: a `Table`, or an array ``[T, C]`` whose columns all are targets.
@@ -54,17 +111,14 @@ class Windows:
         stride: int = 1,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.table = table if isinstance(table, Table) else _bare(table)
-        self.history, self.horizon = _size("history", history), _size("horizon", horizon)
-        self.stride, self.dense, self.dtype = _size("stride", stride), dense, dtype
+        super().__init__(table, history, horizon, scaler=scaler, dtype=dtype)
+        self.stride, self.dense = _size("stride", stride), dense
         end = len(self.table) - self.table.future
         first, last = rows if rows is not None else (0, end)
         if not 0 <= first <= last <= end:
             raise ValueError(f"rows=({first}, {last}) are not within the table's {end} rows")
         self.rows = (int(first), int(last))
-        values = self.table.values if scaler is None else scaler.transform(self.table.values)
-        self._features, self.inputs = self._make_inputs(values)
-        wanted = values[:, : len(self.table.targets)].copy()
+        wanted = self._values[:, : len(self.table.targets)].copy()
         wanted[~self.table.observed[:, : wanted.shape[1]]] = np.nan
         wanted[: self.rows[0]] = np.nan
         self._targets = torch.from_numpy(wanted).to(dtype)
@@ -99,23 +153,6 @@ class Windows:
             target[:-1] = torch.nan
         return Piece(self._features[row], target)
 
-    def at(self, origin: int) -> Tensor:
-        """The history ``[L, 1, C_in]`` that ends at row ``origin``, for a forecast of the rows after it."""
-        if not self.history - 1 <= origin < len(self.table) - self.table.future:
-            raise ValueError(
-                f"a history of {self.history} rows cannot end at row {origin} of {len(self.table) - self.table.future}"
-            )
-        if self.table.known and origin + self.horizon >= len(self.table):
-            raise ValueError(
-                f"a forecast of {self.horizon} rows after row {origin} needs {', '.join(self.table.known)} for them; "
-                f"add {origin + self.horizon + 1 - len(self.table)} rows to the table that hold these columns only"
-            )
-        return self._features[origin - self.history + 1 : origin + 1, None]
-
-    def latest(self) -> Tensor:
-        """The history ``[L, 1, C_in]`` that ends at the last row with data, for a forecast beyond the table."""
-        return self.at(len(self.table) - self.table.future - 1)
-
     def fingerprint(self) -> str:
         """The sizes and a hash of everything the windows hand out; equal strings mean equal windows."""
         digest = hashlib.blake2b(digest_size=8)
@@ -124,23 +161,6 @@ class Windows:
         digest.update(self.origins.astype("<i8").tobytes())
         kind = "dense" if self.dense else "last step"
         return f"{len(self)} windows of {self.history} steps, horizon {self.horizon}, {kind}, {digest.hexdigest()}"
-
-    def _make_inputs(self, values: NDArray[np.float64]) -> tuple[Tensor, tuple[str, ...]]:
-        table = self.table
-        now = len(table.targets) + len(table.past)
-        names = list(table.columns[:now])
-        # rows of the future are never read as a present
-        filled = np.nan_to_num(values, nan=0.0)
-        parts = [filled[:, :now]]
-        if table.missing == "mask":
-            parts.append(table.observed[:, :now].astype(np.float64))
-            names += [f"{name} observed" for name in table.columns[:now]]
-        for step in range(1, self.horizon + 1) if table.known else ():
-            ahead = np.zeros((len(values), len(table.known)))
-            ahead[:-step] = filled[step:, now:]
-            parts.append(ahead)
-            names += [f"{name} +{step}" for name in table.known]
-        return torch.from_numpy(np.concatenate(parts, axis=1)).to(self.dtype), tuple(names)
 
     def _find_origins(self, there: NDArray[np.bool_]) -> NDArray[np.int64]:
         a, b = self.rows

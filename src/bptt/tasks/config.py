@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
+import shlex
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from bptt.nearest import nearest
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,18 +28,20 @@ def setting(default: Any, description: str, group: str, **limits: Any) -> Any:
 class Settings(BaseModel):
     """Frozen settings that refuse what they do not know; `settle` makes them."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     movable: ClassVar[frozenset[str]] = frozenset()
     """What may change when a run goes on: how long it goes, and where it is computed."""
     files: ClassVar[frozenset[str]] = frozenset()
-    """Settings that name a file: kept as absolute paths, so that a run goes on from any directory."""
+    """Settings that name a file or a folder: kept as absolute paths, so that a run goes on from any directory."""
 
 
 class TrainingSettings(Settings):
     """What every task that trains a recurrent network has in common."""
 
     movable: ClassVar[frozenset[str]] = frozenset({"epochs", "minutes", "threads", "backend"})
+
+    files: ClassVar[frozenset[str]] = frozenset({"start"})
 
     cell: Literal["lstm", "gru", "rnn"] = setting("lstm", "Recurrent cell.", "Network")
     layers: int = setting(1, "Recurrent layers on top of each other.", "Network", ge=1)
@@ -57,6 +61,7 @@ class TrainingSettings(Settings):
     minutes: float | None = setting(None, "Stop, and save, after this many minutes of training.", "Run", gt=0)
     validate_every: int | None = setting(None, "Updates between validations; once an epoch, unless given.", "Run", ge=1)
     patience: int | None = setting(None, "Stop after this many validations without a better one.", "Run", ge=1)
+    start: str | None = setting(None, "Begin with the weights of this run, and what it fitted to its data.", "Run")
     seed: int = setting(0, "Seed of weights, order and dropout.", "Run", ge=0, lt=2**63)
     threads: int | None = setting(None, "CPU threads; as many as torch takes, unless given.", "Run", ge=1)
     backend: str = setting("auto", "Kernel that executes the layers; see bptt doctor.", "Run")
@@ -116,12 +121,6 @@ def option(key: str) -> str:
     return "--" + key.replace("_", "-")
 
 
-def nearest(key: str, known: Iterable[str]) -> str:
-    """`` (did you mean 'x'?)``, or nothing where nothing is near."""
-    close = difflib.get_close_matches(key, list(known), 1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
 def _toml(path: Path) -> dict[str, Any]:
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a directory; --config expects a TOML file")
@@ -148,16 +147,33 @@ def _item(kind: type[Settings], item: str) -> tuple[str, Any]:
     return key, value
 
 
-def _absolute(value: Any) -> Any:
-    return str(Path(value).expanduser().resolve()) if isinstance(value, str) and not _is_number(value) else value
+def spelled(settings: Settings, **changed: Any) -> str:
+    """The options that make these settings, ``changed`` where that says so; those at their defaults are left out."""
+    told = []
+    for key, field in type(settings).model_fields.items():
+        value = changed.get(key, getattr(settings, key))
+        if key not in changed and (value == field.default or value is None):
+            continue
+        if isinstance(value, bool):
+            told.append(option(key) if value else option("no_" + key))
+        else:
+            told += [f"{option(key)} {shlex.quote(str(item))}" for item in (value if isinstance(value, list) else [value])]
+    return " ".join(told)
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
+def names_a_file(value: Any) -> bool:
+    """Whether the value of a setting that may name a file does, rather than a share or a number of rows."""
+    if not isinstance(value, str):
         return False
-    return True
+    try:
+        float(value)
+    except ValueError:
+        return True
+    return False
+
+
+def _absolute(value: Any) -> Any:
+    return str(Path(value).expanduser().resolve()) if names_a_file(value) else value
 
 
 def _told(kind: type[Settings], error: dict[str, Any], given: Mapping[str, tuple[Any, str]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,16 +21,24 @@ def installed() -> bool:
     return importlib.util.find_spec("matplotlib") is not None
 
 
+def check(path: Path) -> None:
+    """Refuses what `picture` cannot do.
+
+    **Raises** ``ImportError`` naming the extra where matplotlib is missing, ``ValueError`` for an unknown kind of file.
+    """
+    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise ValueError(f"a picture is written as .png, .svg or .pdf, got {path}")
+    if not installed():
+        raise ImportError('matplotlib is needed to draw: pip install "bptt[plots]"')
+
+
 @contextmanager
 def picture(path: Path, panels: int = 1) -> Iterator[list[Axes]]:
     """Axes below each other to draw on, written to ``path`` (png, svg or pdf) at the end; transparent, for light and dark.
 
-    **Raises** ``ImportError`` naming the extra where matplotlib is missing, ``ValueError`` for an unknown kind of file.
+    **Raises** what `check` raises.
     """
-    if not installed():
-        raise ImportError('matplotlib is needed to draw: pip install "bptt[plots]"')
-    if path.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise ValueError(f"a picture is written as .png, .svg or .pdf, got {path}")
+    check(path)
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -53,7 +62,12 @@ def picture(path: Path, panels: int = 1) -> Iterator[list[Axes]]:
         FigureCanvasAgg(figure)
         yield list(figure.subplots(panels, 1, squeeze=False)[:, 0])
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=144, transparent=True)
+        made = path.with_name(f".writing-{os.getpid()}-{path.name}")  # a reader never sees half a picture
+        try:
+            figure.savefig(made, dpi=144, transparent=True)
+            made.replace(path)
+        finally:
+            made.unlink(missing_ok=True)
 
 
 def finish(panels: list[Axes], title: str = "") -> None:

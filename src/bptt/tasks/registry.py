@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+from bptt.nearest import nearest
+from bptt.tasks.config import option
 
 if TYPE_CHECKING:
     from bptt.tasks.config import Settings
@@ -21,6 +24,12 @@ class Entry:
     examples: tuple[tuple[str, str], ...]
     settings: str
     task: str
+    evaluate: tuple[str, ...] = ("data", "part")
+    """The options of ``bptt evaluate`` that mean something to its runs."""
+    predict: tuple[str, ...] = ()
+    """Likewise of ``bptt predict``; none where the command itself means nothing."""
+    generate: bool = False
+    """Whether ``bptt generate`` serves its runs."""
 
     def load_settings(self) -> type[Settings]:
         """The class of its settings, which imports no torch of its own."""
@@ -32,6 +41,8 @@ class Entry:
         found: type[Task] = _named(self.task)
         return found
 
+
+_READING = ("encoding", "separator", "time_format", "missing", "gaps")
 
 tasks: dict[str, Entry] = {
     entry.name: entry
@@ -47,6 +58,8 @@ tasks: dict[str, Entry] = {
             ),
             settings="bptt.tasks.text.config:TextSettings",
             task="bptt.tasks.text.task:TextTask",
+            evaluate=("data", "part", "rows", "encoding"),
+            generate=True,
         ),
         Entry(
             name="forecast",
@@ -59,6 +72,8 @@ tasks: dict[str, Entry] = {
             ),
             settings="bptt.tasks.forecast.config:ForecastSettings",
             task="bptt.tasks.forecast.task:ForecastTask",
+            evaluate=("data", "part", *_READING),
+            predict=("data", *_READING),
         ),
     )
 }
@@ -67,10 +82,25 @@ tasks: dict[str, Entry] = {
 def entry(name: str) -> Entry:
     """The task of that name; **raises** ``ValueError`` listing those that exist."""
     if name not in tasks:
-        close = difflib.get_close_matches(name, list(tasks), 1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise ValueError(f"no task is called {name!r}{hint}: one of {', '.join(tasks)}")
+        raise ValueError(f"no task is called {name!r}{nearest(name, tasks)}: one of {', '.join(tasks)}")
     return tasks[name]
+
+
+def check_options(command: str, name: str, given: Iterable[str]) -> None:
+    """Refuses options that mean nothing to a run of task ``name``, and those that say how to read a file that is not given.
+
+    **Raises** ``ValueError`` naming the tasks where they do apply.
+    """
+    given = list(given)
+    for key in given:
+        serving = [task.name for task in tasks.values() if key in getattr(task, command)]
+        if name not in serving:
+            raise ValueError(
+                f"{option(key)} means nothing for a run of task {name!r}: bptt {command} takes it for {', '.join(serving)}"
+            )
+    reading = [key for key in given if key in _READING]
+    if reading and "data" not in given:
+        raise ValueError(f"{option(reading[0])} says how the file of --data is read: give --data FILE, or leave it out")
 
 
 def _named(where: str) -> type:

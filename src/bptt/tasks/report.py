@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,3 +25,20 @@ class Report:
     tables: Sequence[Table] = ()
     remarks: Sequence[str] = ()
     figures: dict[str, Any] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """``figures`` as JSON has them: null stands for a number that is not finite."""
+        return {key: _finite(value) for key, value in self.figures.items()}
+
+
+def cell(value: float, form: str) -> str:
+    """A number in a table; a dash where there is none."""
+    return format(value, form) if math.isfinite(value) else "–"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,18 +6,24 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import nn
 
 from bptt.data import Source
-from bptt.tasks.config import TrainingSettings
+from bptt.tasks.config import TrainingSettings, build, names_a_file
+from bptt.tasks.memory import check_fits
+from bptt.tasks.registry import entry
 from bptt.tasks.report import Report
 from bptt.through import parse
-from bptt.train import FolderError, Interrupted, Logs, Moment, Result, Run, Validation, load_weights, read_config
+from bptt.train import FolderError, Logs, Moment, Result, Run, Validation, load_weights, read_config
 from bptt.train.checkpoint import write_atomic
 from bptt.train.feed import windows_of
+
+S = TypeVar("S", bound=TrainingSettings)
+R = TypeVar("R")
+M = TypeVar("M", bound=nn.Module)
 
 Which = str | int | None
 """``"best"``, ``"last"``, the number of a checkpoint, or ``None``: the best if there is one, else the last."""
@@ -53,6 +59,8 @@ class Task(ABC):
     loss: nn.Module
     source: Source
     validation: Any
+    test: str | None = None
+    """What tells the test part from another, where it is a file of its own or else not part of what is learned from."""
 
     @abstractmethod
     def __init__(self, settings: TrainingSettings, folder: Path | None = None) -> None: ...
@@ -93,12 +101,6 @@ class Task(ABC):
     def fit(self, folder: Path, *, callbacks: Iterable[Callable[[Moment], str | None]] = (), progress: bool = True) -> Result:
         """Trains as the settings say, in ``folder``; goes on where a run is there. See `bptt.Run.fit` for what it raises."""
         given = self.settings
-
-        def keep(moment: Moment | None = None) -> None:  # noqa: ARG001
-            path = folder / self.artifact
-            if (folder / "config.json").exists() and not path.exists():
-                write_atomic(path, json.dumps(self.fitted(), ensure_ascii=False).encode() + b"\n")
-
         run = Run(
             self.model,
             self.loss,
@@ -113,37 +115,56 @@ class Task(ABC):
             if self.validation is None
             else Validation(self.validation, every=given.validate_every, patience=given.patience),
             logs=Logs(progress=progress, tensorboard=None),
-            callbacks=[keep, *callbacks],
+            callbacks=callbacks,
             seed=given.seed,
             folder=folder,
-            config=config_of(self.name, given),
+            config=config_of(self.name, given, self.test),
+            artifacts={self.artifact: self.fitted()},
         )
-        try:
-            result = run.fit(epochs=given.epochs, seconds=None if given.minutes is None else given.minutes * 60)
-        except Interrupted:
-            keep()
-            raise
-        keep()
+        result = run.fit(epochs=given.epochs, seconds=None if given.minutes is None else given.minutes * 60)
+        if not (folder / self.artifact).exists():  # of a complete run, which saves nothing more
+            write_atomic(folder / self.artifact, json.dumps(self.fitted(), ensure_ascii=False).encode() + b"\n")
         return result
 
 
-def config_of(name: str, settings: TrainingSettings) -> dict[str, Any]:
-    """The settings as the run's folder keeps them; those that may change when it goes on stand apart."""
+def config_of(name: str, settings: TrainingSettings, test: str | None = None) -> dict[str, Any]:
+    """The settings as the run's folder keeps them; those that may change when it goes on stand apart.
+
+    So do the names of files: what they hold must be the same, and fingerprints tell.
+    """
     every = settings.model_dump()
-    session = {key: every.pop(key) for key in sorted(settings.movable)}
-    return {"task": name, "settings": every, "session": session}
+    apart = settings.movable | {key for key in settings.files if names_a_file(every[key])}
+    session = {key: every.pop(key) for key in sorted(apart)}
+    return {"task": name, "settings": every, "session": session} | ({} if test is None else {"test": test})
 
 
 def settings_of(record: Mapping[str, Any], folder: Path) -> tuple[str, dict[str, Any]]:
     """The task's name and the settings from a run's record.
 
-    **Raises** `FolderError` for a run that no task made.
+    **Raises** `FolderError` for a run that no task made, and for a record that is damaged.
     """
-    config = record["config"]
+    config = record.get("config")
+    if isinstance(config, dict) and "task" not in config:
+        raise FolderError(f"{folder} holds a run made in Python, not by a task: load it with bptt.train.load_weights")
     try:
-        return str(config["task"]), {**config["settings"], **config["session"]}
-    except (KeyError, TypeError):
-        raise FolderError(f"{folder} holds a run made in Python, not by a task: load it with bptt.train.load_weights") from None
+        assert config is not None
+        return entry(config["task"]).name, {**config["settings"], **config["session"]}
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        raise damaged(folder / "config.json", error) from None
+
+
+def settings_in(folder: Path, name: str, kind: type[S]) -> S:
+    """The settings of the run of task ``name`` in ``folder``.
+
+    **Raises** `FolderError` for a run of another task, and for a record that is damaged.
+    """
+    found, settings = settings_of(read_config(folder), folder)
+    if found != name:
+        raise FolderError(f"{folder} holds a run of task {found!r}, not {name!r}: bptt evaluate {folder} measures it")
+    try:
+        return build(kind, {key: (value, "there") for key, value in settings.items()})
+    except ValueError as error:
+        raise damaged(folder / "config.json", error) from None
 
 
 def task_name(folder: Path) -> str:
@@ -151,21 +172,33 @@ def task_name(folder: Path) -> str:
     return settings_of(read_config(folder), folder)[0]
 
 
-def stored(folder: Path, artifact: str) -> dict[str, Any]:
-    """What was fitted to the data when the run in ``folder`` began.
+def restored(folder: Path, artifact: str, make: Callable[[dict[str, Any]], R]) -> R:
+    """What was fitted to the data when the run in ``folder`` began, made again from its JSON.
 
     **Raises** `FolderError` where it is missing or damaged.
     """
     path = folder / artifact
     try:
-        return dict(json.loads(path.read_bytes()))
+        return make(dict(json.loads(path.read_bytes())))
     except FileNotFoundError:
         raise FolderError(f"{folder} is half-written: it has no {artifact}; go on with its training to make it whole") from None
-    except (ValueError, TypeError):
-        raise FolderError(f"{path} is damaged: it is no JSON object; train again in another folder") from None
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        raise damaged(
+            path, error, f"remove it and go on with the training (bptt train … --out {folder}) to make it anew"
+        ) from None
 
 
-def load(model: nn.Module, folder: Path, which: Which) -> None:
+def damaged(
+    path: Path, error: Exception, advice: str = "restore it from a copy, or train again in another folder"
+) -> FolderError:
+    """The error of a file of a run's folder that cannot be understood."""
+    what = (
+        f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split()) or "its form is not that of a run"
+    )
+    return FolderError(f"{path} is damaged, or of another version of bptt ({what}): {advice}")
+
+
+def load(model: nn.Module, folder: Path, which: Which, here_by: str = "by its config.json") -> None:
     """Gives ``model`` the weights of the run, in evaluation mode.
 
     **Raises** `FolderError` where they do not fit, and what `bptt.train.load_weights` raises.
@@ -175,7 +208,7 @@ def load(model: nn.Module, folder: Path, which: Which) -> None:
     for name in sorted(own.keys() | weights.keys()):
         there, here = (list(state[name].shape) if name in state else "absent" for state in (weights, own))
         if there != here:
-            raise FolderError(f"{folder}: the weight {name} is {there} in the checkpoint and {here} by its config.json")
+            raise FolderError(f"{folder}: the weight {name} is {there} in the checkpoint and {here} {here_by}")
     model.load_state_dict(weights)
     model.eval()
 
@@ -185,6 +218,23 @@ def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def seeded(seed: int) -> torch.Generator:
-    """Seeds torch, so that the weights made next are those of this seed."""
-    return torch.manual_seed(seed)
+def built(make: Callable[[], M], settings: TrainingSettings, folder: Path | None) -> M:
+    """The model that ``make`` makes: with the weights of ``settings.start`` where a run begins there, else of the seed.
+
+    **Raises** ``ValueError`` where training it would take more memory than the machine has, or the weights do not fit.
+    """
+    check_fits(make, settings)
+    torch.manual_seed(settings.seed)
+    model = make()
+    start = begins_from(settings, folder)
+    if start is not None:
+        load(model, start, None, "by the settings of the new run")
+        model.train()
+    return model
+
+
+def begins_from(settings: TrainingSettings, folder: Path | None) -> Path | None:
+    """The run that this one takes its first weights from; ``None`` where there is none, or where it is under way."""
+    if settings.start is None or (folder is not None and (folder / "config.json").exists()):
+        return None
+    return Path(settings.start)

@@ -12,7 +12,7 @@ from bptt.tasks.config import TrainingSettings, setting
 class ForecastSettings(TrainingSettings):
     """What `ForecastTask` is made from; each field is an option of ``bptt train forecast``."""
 
-    files: ClassVar[frozenset[str]] = frozenset({"data"})
+    files: ClassVar[frozenset[str]] = TrainingSettings.files | {"data"}
 
     data: str = setting(..., "Table to learn from: CSV (also .gz) or Parquet.", "Data")
     target: list[str] = setting([], "Column to forecast; repeatable. The only column of numbers, unless given.", "Data")

@@ -104,6 +104,8 @@ class Pinball(nn.Module):
     **Raises** ``ValueError`` for shapes that do not fit.
     """
 
+    unit = "scaled"
+
     def __init__(self, quantiles: Sequence[float]) -> None:
         super().__init__()
         check_quantiles(quantiles)

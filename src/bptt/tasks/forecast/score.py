@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.tasks.report import Report, Table
+from bptt.tasks.report import Report, Table, cell
 
 Floats = NDArray[np.float64]
 
@@ -42,7 +42,7 @@ def score(
         coverage = float(inside[kept].mean())
         steps = np.nanmean(np.where(kept, np.abs(truth - median)[..., c], np.nan), axis=0) if len(truth) else np.empty(0)
         shown = [
-            [label, _number(mae[label]), _number(rmse[label]), f"{mase[label]:.3f}", f"{coverage:.1%}" if not row else ""]
+            [label, _number(mae[label]), _number(rmse[label]), cell(mase[label], ".3f"), f"{coverage:.1%}" if not row else ""]
             for row, label in enumerate(rows)
         ]
         title = f"{target} on {name}, {kept.sum():,} forecast values"
@@ -63,4 +63,4 @@ def score(
 
 
 def _number(value: float) -> str:
-    return f"{value:.3f}" if 0.1 <= abs(value) < 1e4 else f"{value:.4g}"
+    return cell(value, ".3f" if 0.1 <= abs(value) < 1e4 else ".4g")

@@ -15,7 +15,7 @@ from bptt.tasks.forecast.make import make_model, read
 from bptt.tasks.forecast.model import Pinball, check_quantiles
 from bptt.tasks.forecast.trained import ARTIFACT, BATCH, NAME, TrainedForecast
 from bptt.tasks.report import Report
-from bptt.tasks.task import Task, Which, parameters, seeded
+from bptt.tasks.task import Task, Which, begins_from, built, parameters, restored, settings_in
 
 
 class ForecastTask(Task):
@@ -25,15 +25,14 @@ class ForecastTask(Task):
     artifact: ClassVar[str] = ARTIFACT
     settings: ForecastSettings
 
-    def __init__(self, settings: TrainingSettings, folder: Path | None = None) -> None:  # noqa: ARG002
+    def __init__(self, settings: TrainingSettings, folder: Path | None = None) -> None:
         if not isinstance(settings, ForecastSettings):
             raise TypeError(f"the forecast task takes ForecastSettings, got {type(settings).__name__}")
         check_quantiles(settings.quantiles)
         self.settings = settings
         self.table = read(settings, settings.data, settings.target, settings.past, settings.known, settings.time)
         self.parts = self.table.split(settings.valid or None, settings.test or None)
-        end = self.parts.train[1]
-        self.what = Fitted.fit(self.table, settings, end)
+        self.what = self._fitted(folder)
         extended = with_calendar(self.table, settings.horizon, self.what.cycles)
         history = self.what.history
         stride = settings.stride or max(1, history // 16)
@@ -44,8 +43,19 @@ class ForecastTask(Task):
             held = Windows(extended, history, settings.horizon, rows=self.parts.valid, scaler=self.what.scaler, dense=False)
             self.validation = Batches(held, BATCH, shuffle=False)
         self.loss = Pinball(settings.quantiles)
-        seeded(settings.seed)
-        self.model = make_model(settings, windows.piece([0]).x.shape[-1], len(self.table.targets))
+        inputs, series = windows.piece([0]).x.shape[-1], len(self.table.targets)
+        self.model = built(lambda: make_model(settings, inputs, series), settings, folder)
+
+    def _fitted(self, folder: Path | None) -> Fitted:
+        """As in the folder where a run is there; else from the training part, scaled as the run to start from was."""
+        if folder is not None and (folder / self.artifact).exists():
+            return restored(folder, self.artifact, Fitted.from_json)
+        what = Fitted.fit(self.table, self.settings, self.parts)
+        start = begins_from(self.settings, folder)
+        if start is None:
+            return what
+        settings_in(start, self.name, ForecastSettings)
+        return what.scaled_as(restored(start, self.artifact, Fitted.from_json), start)
 
     def describe(self) -> list[tuple[str, str]]:
         given, what = self.settings, self.what

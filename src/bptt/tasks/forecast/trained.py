@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,7 @@ import torch
 
 from bptt.data import Table, Windows
 from bptt.data.table import Rows, show_time
+from bptt.data.windows import Histories
 from bptt.tasks.forecast.baselines import forecasts
 from bptt.tasks.forecast.calendar import with_calendar
 from bptt.tasks.forecast.config import ForecastSettings
@@ -18,11 +22,11 @@ from bptt.tasks.forecast.make import make_model, read
 from bptt.tasks.forecast.outlook import Backtest, Floats, Outlook
 from bptt.tasks.forecast.score import score
 from bptt.tasks.report import Report
-from bptt.tasks.task import NothingHeldOut, Trained, Which, load, settings_of, stored
-from bptt.train import FolderError, read_config
+from bptt.tasks.task import NothingHeldOut, Trained, Which, load, restored, settings_in
 
 NAME, ARTIFACT = "forecast", "fitted.json"
 BATCH = 256  # windows forecast side by side
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 _DRAWN = 180  # rows of the test part that the picture shows
 
 
@@ -30,11 +34,8 @@ class TrainedForecast(Trained):
     """A trained forecaster: it looks ahead, and it can be measured."""
 
     def __init__(self, folder: Path, which: Which = None) -> None:
-        name, settings = settings_of(read_config(folder), folder)
-        if name != NAME:
-            raise FolderError(f"{folder} holds a run of task {name!r}, which forecasts nothing: see bptt --help")
-        self.settings = ForecastSettings(**settings)
-        self.what = Fitted.from_json(stored(folder, ARTIFACT))
+        self.settings = settings_in(folder, NAME, ForecastSettings)
+        self.what = restored(folder, ARTIFACT, Fitted.from_json)
         columns = len(self.what.targets) + len(self.what.past)
         ahead = (len(self.what.known) + 2 * len(self.what.cycles)) * self.settings.horizon
         flags = columns if self.settings.missing == "mask" else 0
@@ -42,22 +43,33 @@ class TrainedForecast(Trained):
         load(self.model, folder, which)
 
     def evaluate(self, data: str | None = None, **how: Any) -> Report:
-        """On the held-out ``part`` ("valid" or "test"), or on a whole table with the same columns."""
-        table, rows, name = self._held_out(data, how.get("part"))
+        """On the held-out ``part`` ("valid" or "test"), or on a table with the same columns.
+
+        Of a table that goes on from the rows that were learned, only rows after those are measured on. ``how`` may also say
+        how ``data`` is read: encoding, separator, time_format, missing, gaps.
+
+        **Raises** ``ValueError`` where the rows that were held out are no longer in the table; `NothingHeldOut`.
+        """
+        table, rows, name = self._held_out(data, how.pop("part", None), how)
         origins, quantiles = self._forecasts(table, rows)
         ahead = origins[:, None] + np.arange(1, self.settings.horizon + 1)
         seen = np.where(table.observed, table.values, np.nan)[:, : len(self.what.targets)]
         plain = forecasts(table, origins, self.settings.horizon, self.what.seasons, list(self.what.profiles))
         naive = np.asarray(self.what.naive)
-        return score(name, self.what.targets, seen[ahead], quantiles, self.settings.quantiles, plain, naive)
+        report = score(name, self.what.targets, seen[ahead], quantiles, self.settings.quantiles, plain, naive)
+        if data is not None or self.what.cut.knows(table):
+            return report
+        changed = f"{self.settings.data} has changed since: other rows were learned from than now stand before {name}."
+        return replace(report, remarks=[*report.remarks, changed])
 
-    def predict(self, data: str | None = None) -> Outlook:
-        """The rows that follow the last one of the table trained on, or of ``data``."""
-        table = self._table(data)
-        horizon, end = self.settings.horizon, len(table) - table.future
+    def predict(self, data: str | None = None, **how: Any) -> Outlook:
+        """The rows that follow the last one of the table trained on, or of ``data``, read as ``how`` says; see `evaluate`."""
+        table = self._table(data, how)
+        horizon, history, end = self.settings.horizon, self.what.history, len(table) - table.future
+        if end < history:
+            raise ValueError(f"{data or self.settings.data} holds {end} rows, but each forecast reads the {history} before it")
         extended = with_calendar(table, horizon, self.what.cycles)
-        windows = self._windows(extended, (0, end))
-        quantiles = self._quantiles(windows.latest())[0]
+        quantiles = self._quantiles(Histories(extended, history, horizon, scaler=self.what.scaler).latest())[0]
         first = max(0, end - max(60, 3 * horizon))
         past = np.asarray(table.values[first:end, : len(self.what.targets)])
         if table.frequency is None:
@@ -81,24 +93,49 @@ class TrainedForecast(Trained):
         title = f"{name}: {steps} ahead, each from the rows before"
         return Backtest(self.what.targets, table.times[ahead], truth, self.settings.quantiles, made, title)
 
-    def _table(self, data: str | None) -> Table:
-        what = self.what
-        table = read(self.settings, data or self.settings.data, what.targets, what.past, what.known, what.time)
-        if str(table.frequency) != what.frequency:
-            name, every = data or self.settings.data, table.frequency or "unevenly"
-            raise ValueError(f"the rows of {name} are {every} apart, but the model was trained on rows {what.frequency} apart")
+    def _table(self, data: str | None, how: Mapping[str, Any]) -> Table:
+        what, name = self.what, data or self.settings.data
+        reading = {key: value for key, value in how.items() if value is not None}
+        told = reading.get("missing", self.settings.missing)
+        if (told == "mask") != (self.settings.missing == "mask"):
+            trained = f"--missing {self.settings.missing}"
+            raise ValueError(f"--missing {told}: the network was trained with {trained}, and only one of the two may be mask")
+        if data is None and not Path(name).exists():
+            raise FileNotFoundError(f"the table of this run, {name}, is no longer there: say where it is now, --data FILE")
+        settings = self.settings.model_copy(update=reading)
+        table = read(settings, name, what.targets, what.past, what.known, what.time)
+        every = None if table.frequency is None else str(table.frequency)
+        if every != what.frequency:
+            raise ValueError(
+                f"the rows of {name} are {_apart(every)}, but the model was trained on rows {_apart(what.frequency)}"
+            )
         return table
 
-    def _held_out(self, data: str | None, part: str | None) -> tuple[Table, Rows, str]:
-        table = self._table(data)
-        extended = with_calendar(table, self.settings.horizon, self.what.cycles)
-        if data is not None:
-            return extended, (0, len(table) - table.future), data
-        parts = table.split(self.settings.valid or None, self.settings.test or None)
-        name = part or ("test" if parts.test[1] > parts.test[0] else "valid")
-        rows: Rows = getattr(parts, name)
-        if rows[1] <= rows[0]:
-            raise NothingHeldOut(f"this run held out no part {name!r}: give a table to evaluate on, --data FILE")
+    def _held_out(self, data: str | None, part: str | None, how: Mapping[str, Any] = NO_OPTIONS) -> tuple[Table, Rows, str]:
+        """The table, the rows of it to measure on, and what they are called."""
+        table, cut = self._table(data, how), self.what.cut
+        extended, end = with_calendar(table, self.settings.horizon, self.what.cycles), len(table) - table.future
+        if data is not None and not cut.knows(table):
+            if part is not None:
+                raise ValueError(
+                    f"--part {part} was held out of another table than {data}: leave it out to measure on all rows"
+                )
+            return extended, (0, end), data
+        name = part or cut.held_out
+        if data is not None and part is None and (name is None or table.times[end - 1] > cut.stamps(name)[1]):
+            begin = cut.after(table)
+            if begin >= end:
+                raise NothingHeldOut(f"this run learned from every row of {data}: give a table that goes on after it")
+            return extended, (begin, end), f"{data} from {show_time(table.times[begin])} on, which was not learned"
+        if name is None or name not in cut.parts:
+            raise NothingHeldOut(f"this run held out no part {name or 'test'!r}: give a table to evaluate on, --data FILE")
+        rows = cut.find(table, name)
+        if rows is None:
+            count, (first, last) = cut.parts[name][2], map(show_time, cut.stamps(name))
+            raise ValueError(
+                f"{data or self.settings.data} has changed since this run learned from it: the {count} rows from {first} to "
+                f"{last} that were held out as {name} are not there as they were; give a table to evaluate on, --data FILE"
+            )
         return extended, rows, f"the {'validation' if name == 'valid' else name} part"
 
     def _windows(self, table: Table, rows: Rows) -> Windows:
@@ -119,3 +156,7 @@ class TrainedForecast(Trained):
         made = y[-1].to(torch.float64).numpy()
         targets = slice(0, len(self.what.targets))
         return np.moveaxis(self.what.scaler.inverse(np.moveaxis(made, -1, -2), targets), -1, -2)
+
+
+def _apart(frequency: str | None) -> str:
+    return "unevenly spaced" if frequency is None else f"{frequency} apart"

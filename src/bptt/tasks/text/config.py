@@ -12,7 +12,7 @@ from bptt.tasks.config import TrainingSettings, setting
 class TextSettings(TrainingSettings):
     """What `TextTask` is made from; each field is an option of ``bptt train text``."""
 
-    files: ClassVar[frozenset[str]] = frozenset({"data", "valid", "test"})
+    files: ClassVar[frozenset[str]] = TrainingSettings.files | {"data", "valid", "test"}
 
     data: str = setting(..., "Text file to learn from.", "Data")
     unit: Literal["character", "byte", "word", "subword"] = setting("character", "What one token is.", "Data")

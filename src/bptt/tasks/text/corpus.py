@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from bptt.data import Stream, Vocabulary, encode_file, fit_vocabulary, split
+from bptt.data import Stream, Vocabulary, encode_file, fit_vocabulary, read_text, split
 from bptt.data.text import Progress
 from bptt.data.vocabulary import Ids
 from bptt.tasks.task import NothingHeldOut
+from bptt.tasks.text.borders import SETTLED, borders, fit, tokens_after
 from bptt.tasks.text.config import TextSettings
 
 _CONTEXT = 1024  # tokens that a row of an evaluation holds at least, so that its empty beginning hardly counts
@@ -39,22 +41,47 @@ class Corpus:
 def read_corpus(settings: TextSettings, vocabulary: Vocabulary | None = None, progress: Progress | None = None) -> Corpus:
     """The parts of the text as ``settings`` say, encoded with ``vocabulary`` or, without one, one fitted to the text.
 
-    A vocabulary is fitted to the whole file; a part from a file of its own is not looked at for it. **Raises** what
+    A vocabulary of words or sub-words is fitted to the training part alone. Characters are those of the whole file, as a
+    character that is held out could not be read otherwise: what it gives away is that it exists. **Raises** what
     `bptt.data.fit_vocabulary`, `bptt.data.encode_file` and `bptt.data.split` raise.
     """
+    path, encoding = settings.data, settings.encoding
     fractions = {name: value for name in ("valid", "test") if isinstance(value := getattr(settings, name), (int, float))}
-    if vocabulary is None:
-        vocabulary = fit_vocabulary(
-            settings.unit, settings.data, encoding=settings.encoding, size=settings.vocabulary, progress=progress
-        )
-    tokens = encode_file(settings.data, vocabulary, settings.encoding)
-    parts = split(tokens, **fractions)._asdict()
+    if settings.unit not in SETTLED:
+        if vocabulary is None:
+            vocabulary = fit_vocabulary(settings.unit, path, encoding=encoding, size=settings.vocabulary, progress=progress)
+        parts = split(encode_file(path, vocabulary, encoding), **{"valid": 0.0, **fractions})._asdict()
+    else:
+        vocabulary, parts = _by_characters(settings, vocabulary, fractions)
     for name in ("valid", "test"):
         if name not in fractions:
-            parts[name] = encode_file(getattr(settings, name), vocabulary, settings.encoding)
+            parts[name] = encode_file(getattr(settings, name), vocabulary, encoding)
             if len(parts[name]) < 2:
                 raise ValueError(f"{getattr(settings, name)} holds {len(parts[name])} tokens, expected at least 2")
     return Corpus(vocabulary, **parts)
+
+
+def _by_characters(
+    settings: TextSettings, vocabulary: Vocabulary | None, fractions: dict[str, float]
+) -> tuple[Vocabulary, dict[str, Ids]]:
+    """The vocabulary, fitted where there is none to the training part, and the parts, as shares of the characters."""
+
+    def chunks() -> Iterator[str]:
+        return read_text(settings.data, settings.encoding)
+
+    shares = (fractions.get("valid", 0.0), fractions.get("test", 0.0))
+    if sum(shares) >= 1:
+        raise ValueError(f"valid={shares[0]} and test={shares[1]} leave nothing to train on; their sum must stay below 1")
+    first, second = borders(chunks, settings.unit, shares)
+    if vocabulary is None:
+        vocabulary = fit(chunks, settings.unit, settings.vocabulary, first)
+    tokens = encode_file(settings.data, vocabulary, settings.encoding)
+    valid, test = tokens_after(chunks, vocabulary, first, second)
+    train = len(tokens) - valid - test
+    for name, size, wanted in (("train", train, 1.0), ("valid", valid, shares[0]), ("test", test, shares[1])):
+        if wanted and size < 2:
+            raise ValueError(f"{len(tokens)} tokens are too few: the part {name!r} would hold {size}, expected at least 2")
+    return vocabulary, {"train": tokens[:train], "valid": tokens[train : train + valid], "test": tokens[train + valid :]}
 
 
 def training(tokens: Ids, rows: int, restart: float, every: int, seed: int) -> Stream:

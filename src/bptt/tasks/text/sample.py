@@ -30,7 +30,7 @@ def generate(
 
     **Raises** ``ValueError`` for settings out of range, and for a prompt with a character that the vocabulary lacks.
     """
-    check_sampling(temperature, top_k, top_p)
+    check_sampling(temperature, top_k, top_p, seed)
     if isinstance(length, bool) or not isinstance(length, int) or length < 0:
         raise ValueError(f"length must be a whole number of tokens, at least 0, got {length!r}")
     ids = [int(token) for token in vocabulary.encode(prompt)] or [_beginning(vocabulary)]
@@ -105,14 +105,16 @@ def draw(
     return int(order[torch.multinomial(probabilities, 1, generator=generator)])
 
 
-def check_sampling(temperature: float, top_k: int | None, top_p: float) -> None:
-    """**Raises** ``ValueError`` for what `draw` cannot use."""
+def check_sampling(temperature: float, top_k: int | None, top_p: float, seed: int | None = None) -> None:
+    """**Raises** ``ValueError`` for what `draw` and a generator of random numbers cannot use."""
     if not (math.isfinite(temperature) and temperature >= 0):
         raise ValueError(f"temperature must be a number of at least 0 (0 takes the likeliest token), got {temperature!r}")
     if top_k is not None and (isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1):
         raise ValueError(f"top_k must be a whole number of at least 1, got {top_k!r}")
     if not 0 < top_p <= 1:
         raise ValueError(f"top_p must be above 0 and at most 1 (1 keeps every token), got {top_p!r}")
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63):
+        raise ValueError(f"seed must be a whole number from 0 to {2**63 - 1} (2**63 - 1), got {seed!r}")
 
 
 def _beginning(vocabulary: Vocabulary) -> int:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from bptt import CrossEntropy
 from bptt.data import Stream, Vocabulary, encode_file, vocabulary_from_json
+from bptt.data.vocabulary import Ids
 from bptt.tasks import curves
 from bptt.tasks.config import Settings, TrainingSettings
 from bptt.tasks.report import Report
-from bptt.tasks.task import Task, Trained, Which, load, parameters, seeded, settings_of, stored
+from bptt.tasks.task import Task, Trained, Which, begins_from, built, load, parameters, restored, settings_in
 from bptt.tasks.text.config import TextSettings
 from bptt.tasks.text.corpus import Corpus, evaluation, read_corpus, training
 from bptt.tasks.text.model import TextModel
 from bptt.tasks.text.sample import generate
 from bptt.tasks.text.score import score
 from bptt.through import parse
-from bptt.train import FolderError, read_config
+from bptt.train import read_config
 
 _STRETCH = 64  # steps, where the strategy has no windows of its own
 
@@ -35,14 +37,17 @@ class TextTask(Task):
         self.settings = _text(settings)
         vocabulary = None
         if folder is not None and (folder / self.artifact).exists():
-            vocabulary = _vocabulary(folder)
+            vocabulary = restored(folder, self.artifact, vocabulary_from_json)
+        elif (start := begins_from(self.settings, folder)) is not None:
+            settings_in(start, self.name, TextSettings)
+            vocabulary = restored(start, self.artifact, vocabulary_from_json)
         self.corpus = read_corpus(self.settings, vocabulary)
         self.vocabulary = self.corpus.vocabulary
         self.source = _source(self.corpus, self.settings)
         self.validation = evaluation(self.corpus.valid, self.settings.rows) if len(self.corpus.valid) else None
+        self.test = _print(self.corpus.test)
         self.loss = CrossEntropy()
-        seeded(self.settings.seed)
-        self.model = _model(self.settings, self.vocabulary)
+        self.model = built(lambda: _model(self.settings, self.vocabulary), self.settings, folder)
 
     def describe(self) -> list[tuple[str, str]]:
         given, corpus = self.settings, self.corpus
@@ -85,13 +90,10 @@ class TrainedText(Trained):
     """A trained language model: it writes, and it can be measured."""
 
     def __init__(self, folder: Path, which: Which = None) -> None:
+        self.settings = settings_in(folder, TextTask.name, TextSettings)
         record = read_config(folder)
-        name, settings = settings_of(record, folder)
-        if name != TextTask.name:
-            raise FolderError(f"{folder} holds a run of task {name!r}, which writes no text: see bptt --help")
-        self._learned_from = record["data"]
-        self.settings = TextSettings(**settings)
-        self.vocabulary = _vocabulary(folder)
+        self._learned_from = record.get("data"), record["config"].get("test")
+        self.vocabulary = restored(folder, TextTask.artifact, vocabulary_from_json)
         self.model = _model(self.settings, self.vocabulary)
         load(self.model, folder, which)
 
@@ -100,23 +102,51 @@ class TrainedText(Trained):
         return generate(self.model, self.vocabulary, prompt, length, **how)
 
     def evaluate(self, data: str | None = None, **how: Any) -> Report:
-        """On the text file ``data``, or on what was held out: ``part="valid"`` or ``"test"``; ``rows`` read side by side."""
-        rows = how.get("rows") or self.settings.rows
-        if data is not None:
-            encoding = how.get("encoding") or self.settings.encoding
-            tokens = encode_file(data, self.vocabulary, encoding)
-            if len(tokens) < 2:
-                raise ValueError(f"{data} holds {len(tokens)} {self.vocabulary.unit}s, expected at least 2")
-            known = read_corpus(self.settings, self.vocabulary).train if Path(self.settings.data).exists() else None
-            return score(self.model, self.vocabulary, tokens, rows, data, known)
-        corpus = read_corpus(self.settings, self.vocabulary)
-        if _source(corpus, self.settings).fingerprint() != self._learned_from:
+        """On the text file ``data``, or on what was held out: ``part="valid"`` or ``"test"``; ``rows`` read side by side.
+
+        Where ``data`` holds the very text that was learned from, on what was held out of it.
+
+        **Raises** ``ValueError`` where the text of the run has changed; `NothingHeldOut`.
+        """
+        rows, part, encoding = (how.get(name) for name in ("rows", "part", "encoding"))
+        rows = rows or self.settings.rows
+        own = self._own(data, encoding)
+        if own is not None and (data is None or part is not None or len(own.valid) or len(own.test)):
+            name, tokens = own.held_out(part)
+            return score(self.model, self.vocabulary, tokens, rows, f"the {_PARTS[name]} part", own.train)
+        if data is None:
             raise ValueError(
                 f"{self.settings.data} has changed since this run learned from it, so what was held out cannot be told from "
                 "what was learned: give a text to evaluate on, --data FILE"
             )
-        part, tokens = corpus.held_out(how.get("part"))
-        return score(self.model, self.vocabulary, tokens, rows, f"the {_PARTS[part]} part", corpus.train)
+        if part is not None:
+            raise ValueError(f"--part {part} was held out of another text than {data}: leave it out to measure on all of it")
+        tokens = encode_file(data, self.vocabulary, encoding or self.settings.encoding)
+        if len(tokens) < 2:
+            raise ValueError(f"{data} holds {len(tokens)} {self.vocabulary.unit}s, expected at least 2")
+        learned = own or (self._own(None, None) if Path(self.settings.data).exists() else None)
+        report = score(self.model, self.vocabulary, tokens, rows, data, None if learned is None else learned.train)
+        if learned is None:
+            gone = f"No n-grams beside it: {self.settings.data}, which they are counted on, is gone or has changed."
+            return replace(report, remarks=[*report.remarks, gone])
+        return report
+
+    def _own(self, data: str | None, encoding: str | None) -> Corpus | None:
+        """The corpus learned from, read from ``data`` or from where it was; ``None`` where the contents are others."""
+        if data is None and not Path(self.settings.data).exists():
+            raise FileNotFoundError(
+                f"the text of this run, {self.settings.data}, is no longer there: say where it is now, or give another to "
+                "evaluate on, --data FILE"
+            )
+        moved = {"data": data or self.settings.data, "encoding": encoding or self.settings.encoding}
+        try:
+            corpus = read_corpus(self.settings.model_copy(update=moved), self.vocabulary)
+        except ValueError:
+            if data is None:
+                raise
+            return None
+        found = _source(corpus, self.settings).fingerprint(), _print(corpus.test)
+        return corpus if found == self._learned_from else None
 
 
 _PARTS = {"valid": "validation", "test": "test", "train": "training"}
@@ -133,8 +163,9 @@ def _source(corpus: Corpus, settings: TextSettings) -> Stream:
     return training(corpus.train, settings.rows, settings.restart, every, settings.seed)
 
 
-def _vocabulary(folder: Path) -> Vocabulary:
-    return vocabulary_from_json(stored(folder, TextTask.artifact))
+def _print(tokens: Ids) -> str | None:
+    """What tells a part from another; ``None`` where it is empty."""
+    return Stream(tokens, rows=1).fingerprint() if len(tokens) else None
 
 
 def _model(settings: TextSettings, vocabulary: Vocabulary) -> TextModel:

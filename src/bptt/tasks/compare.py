@@ -1,0 +1,205 @@
+"""Strategies side by side: what each one costs, and what it learns."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bptt.executor import Loss, Reduction, backprop
+from bptt.memory import Counting
+from bptt.observe.bias import GradientError, gradient_error, whole_gradient
+from bptt.tasks.pictures import BLUE, GREEN, INK, ORANGE, PURPLE, finish, picture
+from bptt.tasks.report import Report, Table, cell
+from bptt.through import Full, Strategy, parse
+from bptt.through.size import shown
+from bptt.train import Logs, Moment, Run, Validation
+from bptt.train.feed import as_source
+
+_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#c2497d", "#4aa8a0", INK)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One strategy: its training, and its cost and gradient at the same weights as all others.
+
+    ``curve``: (update, seconds, training loss per target). ``scored``: (update, seconds, score). ``peak``: the most bytes
+    allocated during one sequence. ``failed``: why it could not be tried, in its own words.
+    """
+
+    through: str
+    curve: list[tuple[int, float, float]] = field(default_factory=list)
+    scored: list[tuple[int, float, float]] = field(default_factory=list)
+    validation: float | None = None
+    updates: int = 0
+    seconds: float = 0.0
+    step_seconds: float | None = None
+    peak: int | None = None
+    gradient: GradientError | None = None
+    failed: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found: a `Trial` for each strategy, in the order given."""
+
+    trials: list[Trial]
+    unit: str = ""
+    score: str = ""
+
+    def report(self) -> Report:
+        """A table, and what failed in words; ``figures`` hold everything."""
+        scored = [self.score] if self.score else []
+        columns = ["through", "loss", "validation", *scored, "updates", "seconds", "µs/step", "peak", "gradient bias", "± σ"]
+        rows = [_row(trial, bool(scored)) for trial in self.trials if trial.failed is None]
+        remarks = [f"{trial.through}: {trial.failed}" for trial in self.trials if trial.failed is not None]
+        figures = {"unit": self.unit, "trials": [asdict(trial) for trial in self.trials]}
+        return Report([Table("How gradients travelled", columns, rows)], remarks, figures)
+
+    def save_picture(self, path: str | Path, chance: float | None = None) -> None:
+        """Draws the loss against updates and against time; ``chance`` as a line. **Raises** as `bptt.tasks.pictures.check`."""
+        drawn = [trial for trial in self.trials if trial.curve]
+        with picture(Path(path), panels=2) as panels:
+            for position, (axes, label) in enumerate(zip(panels, ("updates", "seconds"), strict=True)):
+                for number, trial in enumerate(drawn):
+                    points = [(point[position], point[2]) for point in trial.curve]
+                    axes.plot(
+                        *zip(*points, strict=True), color=_COLOURS[number % len(_COLOURS)], linewidth=1.8, label=trial.through
+                    )
+                if chance is not None:
+                    axes.axhline(chance, color=INK, linewidth=1.2, linestyle=(0, (5, 4)), label=f"no memory {chance:.3g}")
+                axes.set_xlabel(label)
+                axes.set_xlim(0)
+                axes.set_ylabel(f"loss ({self.unit})" if self.unit else "loss")
+            finish(panels)
+
+
+def compare(
+    model: nn.Module,
+    loss: Loss,
+    data: Any,
+    through: Iterable[Strategy | str],
+    *,
+    epochs: int | None = None,
+    updates: int | None = None,
+    seconds: float | None = None,
+    optimizer: str = "adam",
+    lr: float | None = None,
+    schedule: str | None = None,
+    clip: float | None = 1.0,
+    reduction: Reduction = "mean",
+    validation: Any = None,
+    score: Callable[[nn.Module], float] | None = None,
+    score_name: str = "score",
+    steps: int = 1000,
+    draws: int = 16,
+    seed: int = 0,
+    every: int = 10,
+    progress: bool = False,
+) -> Comparison:
+    """Trains a copy of ``model`` with each strategy, from the same weights, on the same data in the same order.
+
+        bptt.compare(model, loss, data, [bptt.Full(), bptt.Truncated(20), "randomized:horizon=50"], updates=500).report()
+
+    Settings are those of `bptt.Run`; each strategy gets the same budget of ``epochs``, ``updates`` or ``seconds``. Cost (time
+    a step and peak memory) and gradient (against ``Full()``; see `bptt.observe.bias.gradient_error`) are measured on the first
+    ``steps`` steps of the first sequence, at the weights where the first strategy ended. ``score(model)`` is taken every tenth
+    part of the log.
+
+    A strategy that cannot serve the model is reported as failed, and the others go on. Not a benchmark: one run each, on
+    whatever else the machine does.
+
+    **Raises** ``ValueError`` where no strategy or no budget is given.
+    """
+    strategies = [parse(one) if isinstance(one, str) else one for one in through]
+    if not strategies:
+        raise ValueError("name at least one strategy to compare, such as bptt.Full()")
+    source = as_source(data)
+    trials, at = list[Trial](), None
+    for strategy in strategies:
+        twin = copy.deepcopy(model)
+        scored: list[tuple[int, float, float]] = []
+        try:
+            run = Run(
+                twin, loss, source, through=strategy, optimizer=optimizer, lr=lr, schedule=schedule, clip=clip,
+                reduction=reduction, validation=None if validation is None else Validation(validation, keep_best=False),
+                logs=Logs(every, progress, tensorboard=False), seed=seed,
+                callbacks=[] if score is None else [_scorer(score, scored, every * 10)],
+            )  # fmt: skip
+            result = run.fit(epochs=epochs, updates=updates, seconds=seconds)
+        except (ValueError, TypeError) as error:
+            trials.append(Trial(str(strategy), failed=str(error)))
+            continue
+        lines = [line for line in result.history if line.get("loss") is not None]
+        if score is not None and (not scored or scored[-1][0] != result.updates):
+            scored.append((result.updates, result.seconds, score(twin.eval())))
+        curve = [(line["update"], line["seconds"], line["loss"]) for line in lines]
+        trials.append(Trial(str(strategy), curve, scored, result.best, result.updates, result.seconds))
+        at = at or twin
+    if at is not None:
+        sequence = next(iter(source.epoch(0)))
+        exact = whole_gradient(at, loss, sequence, Full(), steps=steps)
+        trials = [
+            trial if trial.failed is not None else _measured(trial, strategy, at, loss, sequence, exact, steps, draws)
+            for trial, strategy in zip(trials, strategies, strict=True)
+        ]
+    return Comparison(trials, getattr(loss, "unit", ""), score_name if score is not None else "")
+
+
+def _measured(
+    trial: Trial, through: Strategy, model: nn.Module, loss: Loss, sequence: Any, exact: torch.Tensor, steps: int, draws: int
+) -> Trial:
+    from bptt.data.reader import reader
+
+    source = reader(sequence)
+    piece = source.read(0, source.upto(steps))
+    twin = copy.deepcopy(model)
+    counting = Counting()
+    try:
+        for _ in backprop(twin, loss, piece, through=through):
+            pass
+    finally:
+        peak = counting.stop()
+    begun = time.perf_counter()
+    for _ in backprop(twin, loss, piece, through=through):
+        pass
+    a_step = (time.perf_counter() - begun) / source.upto(steps)
+    error = gradient_error(model, loss, piece, through, exact=exact, draws=draws)
+    values = {name: getattr(trial, name) for name in ("through", "curve", "scored", "validation", "updates", "seconds")}
+    return Trial(**values, step_seconds=a_step, peak=peak, gradient=error)
+
+
+def _scorer(
+    score: Callable[[nn.Module], float], scored: list[tuple[int, float, float]], every: int
+) -> Callable[[Moment], None]:
+    def callback(moment: Moment) -> None:
+        if moment.event == "log" and moment.update % every == 0:
+            model = moment.model.eval()
+            scored.append((moment.update, moment.line["seconds"], score(model)))
+            model.train()
+
+    return callback
+
+
+def _row(trial: Trial, scored: bool) -> list[str]:
+    gradient, nan = trial.gradient, float("nan")
+    loss = trial.curve[-1][2] if trial.curve else nan
+    score = [cell(trial.scored[-1][2] if trial.scored else nan, ".3f")] if scored else []
+    return [
+        trial.through,
+        cell(loss, ".4f"),
+        cell(nan if trial.validation is None else trial.validation, ".4f"),
+        *score,
+        f"{trial.updates:,}",
+        f"{trial.seconds:.1f}",
+        cell(nan if trial.step_seconds is None else trial.step_seconds * 1e6, ".0f"),
+        "–" if trial.peak is None else shown(trial.peak),
+        "–" if gradient is None else f"{gradient.bias:.2g}",
+        "–" if gradient is None else f"{gradient.deviation:.2g}",
+    ]
