@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
+
+from bptt.nearest import nearest
 
 MakeOptimizer = Callable[[list[Tensor]], Optimizer]
 Moment = Literal["update", "epoch", "validation"]
@@ -171,14 +172,14 @@ def _parsed(text: str, what: str, table: dict[str, dict[str, Any]]) -> tuple[str
     name, _, inside = text.strip().partition(":")
     name = name.strip().lower()
     if name not in table:
-        raise ValueError(f"no {what} is called {name!r}{_nearest(name, table)}: one of {', '.join(table)}")
+        raise ValueError(f"no {what} is called {name!r}{nearest(name, table)}: one of {', '.join(table)}")
     settings = dict(table[name])
     for item in filter(None, (part.strip() for part in inside.split(","))):
         key, equals, value = (part.strip() for part in item.partition("="))
         if key == "lr" and what == "optimizer":
             raise ValueError(f"{text!r}: the learning rate is an argument of its own, lr={value or '…'}")
         if key not in settings:
-            raise ValueError(f"{what} {name} has no setting {key!r}{_nearest(key, settings)}: it takes {', '.join(settings)}")
+            raise ValueError(f"{what} {name} has no setting {key!r}{nearest(key, settings)}: it takes {', '.join(settings)}")
         settings[key] = _value(f"{what} {name}: {key}", value if equals else "true", settings[key])
     return name, settings
 
@@ -195,11 +196,6 @@ def _value(where: str, text: str, default: Any) -> Any:
     if not (value >= 0 and math.isfinite(value)):
         raise ValueError(f"{where} must not be negative, got {text!r}")
     return value
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _shown(value: Any) -> str:
