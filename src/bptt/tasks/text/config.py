@@ -16,7 +16,9 @@ class TextSettings(TrainingSettings):
 
     data: str = setting(..., "Text file to learn from.", "Data")
     unit: Literal["character", "byte", "word", "subword"] = setting("character", "What one token is.", "Data")
-    vocabulary: int | None = setting(None, "Most tokens of a vocabulary of words or sub-words.", "Data", ge=3)
+    vocabulary: int | None = setting(
+        None, "Most words or sub-words; the vocabulary is of the training part alone.", "Data", ge=3
+    )
     encoding: str = setting("utf-8", "Encoding of the file; binary, with bytes, takes any file.", "Data")
     valid: float | str = setting(0.05, "Share of the text, at its end, to validate on; or a file.", "Data")
     test: float | str = setting(0.0, "Share of the text, after that, kept for the end; or a file.", "Data")

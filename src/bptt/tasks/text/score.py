@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from bptt import CrossEntropy, evaluate
@@ -31,6 +32,12 @@ def score(model: nn.Module, vocabulary: Vocabulary, tokens: Ids, rows: int, name
         "perplexity": _power(nats / math.log(2)),
     }
     remarks = []
+    if vocabulary.unit == "word" and (unknown := int((tokens[1:] == 0).sum())):
+        figures["unknown"] = unknown
+        remarks.append(
+            f"{unknown:,} of the {window.count:,} words ({unknown / window.count:.1%}) are <unk>: not among the "
+            f"{vocabulary.size:,} of the vocabulary, which is of the training part alone."
+        )
     if known is not None and len(known):
         plain = baselines(known, tokens, vocabulary.size)
         lines += [(f"{plain.order}-gram, Kneser-Ney", plain.best)] * (plain.order > 1)
@@ -43,6 +50,13 @@ def score(model: nn.Module, vocabulary: Vocabulary, tokens: Ids, rows: int, name
             "fitted_on": plain.fitted_on,
             "measured_on": plain.measured_on,
         }
+        unseen = int(np.isin(tokens[1:], np.unique(known), invert=True).sum())
+        if vocabulary.unit == "character" and unseen:
+            figures["unseen"] = unseen
+            remarks.append(
+                f"{unseen:,} of the {window.count:,} characters are of kinds that the training part lacks; the vocabulary has "
+                "them, as it is of the whole file."
+            )
         if plain.fitted_on < len(known):
             remarks.append(f"The n-grams were counted on the last {plain.fitted_on:,} tokens of the training part.")
     per_character = 1.0

@@ -57,7 +57,7 @@ class TextTask(Task):
             if len(part)
         )
         return [
-            ("data", f"{given.data}: {sizes}; {self.vocabulary.size} different {self.vocabulary.unit}s"),
+            ("data", f"{given.data}: {sizes}; {self.vocabulary.size:,} different {_KINDS[self.vocabulary.unit]}"),
             (
                 "model",
                 f"{given.cell.upper()} {given.layers}×{given.hidden}, embedding {given.embedding}"
@@ -149,6 +149,12 @@ class TrainedText(Trained):
         return corpus if found == self._learned_from else None
 
 
+_KINDS = {
+    "byte": "bytes",
+    "character": "characters in the whole file",
+    "word": "words in the training part",
+    "subword": "sub-words fitted to the training part",
+}
 _PARTS = {"valid": "validation", "test": "test", "train": "training"}
 
 
