@@ -5,20 +5,20 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from bptt.cli.demo import _manual
 from bptt.tasks.registry import tasks
 from bptt.train import load_weights
+from bptt.train.checkpoint import checkpoints
 from tests.cli.conftest import SMALL
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
-def program(*arguments, **how):
-    command = [sys.executable, "-m", "bptt", *map(str, arguments)]
+def program(*arguments, code=None, **how):
+    command = [sys.executable, *(("-m", "bptt") if code is None else ("-c", code)), *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, **how)
 
 
@@ -72,22 +72,39 @@ def test_doctor_names_the_extra_that_is_missing(bptt, monkeypatch):
     assert json.loads(bptt("doctor", "--json").stdout)["extras"]["polars"]["install"] == 'pip install "bptt[tables]"'
 
 
+WAITING = """
+import sys, time
+from pathlib import Path
+from bptt.cli.main import app
+from bptt.tasks.task import Task
+
+fit = Task.fit
+
+def wait(moment):
+    if moment.update == 20:
+        print("waiting", flush=True)
+        while not Path("sent").exists():
+            time.sleep(0.01)
+
+Task.fit = lambda task, folder, callbacks: fit(task, folder, callbacks=[*callbacks, wait])
+app(sys.argv[1:])
+"""
+"""The program, which after update 20 waits until the signal has been sent."""
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_the_run_which_goes_on_to_the_same_end(here, text, bptt, number, code):
-    how = [*SMALL[:-2], "--epochs", "6", "--schedule", "constant", "--threads", "1"]
-    process = program("train", "text", "--data", text, "--out", "run", *how, "--set", "minutes=10", cwd=here)
-    end = time.monotonic() + 60
-    while not (here / "run" / "log.jsonl").exists() or (here / "run" / "log.jsonl").stat().st_size == 0:
-        assert time.monotonic() < end
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
+    how = [*SMALL, "--schedule", "constant", "--threads", "1"]
+    process = program("train", "text", "--data", text, "--out", "run", *how, code=WAITING, cwd=here)
+    while (line := process.stdout.readline()) != "waiting\n":
+        assert line, process.stderr.read()
     process.send_signal(number)
+    (here / "sent").touch()
     _, told = process.communicate(timeout=60)
-    if process.returncode == 0:
-        pytest.skip("the run was over before the signal came")
     assert process.returncode == code, told
     assert "bptt train text --out run" in told
     assert "Traceback" not in told
+    assert 20 <= checkpoints(here / "run" / "checkpoints")[-1] <= 21
     assert bptt("train", "text", "--out", "run").exit_code == 0
     assert bptt("train", "text", "--data", text, "--out", "whole", *how).exit_code == 0
     first, second = load_weights("run", "last"), load_weights("whole", "last")
