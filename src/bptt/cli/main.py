@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bptt.cli import demo, doctor, train, use
+from bptt.cli import compare, demo, doctor, train, use
 from bptt.cli.errors import Group
 from bptt.cli.say import examples
 
@@ -47,6 +47,7 @@ def _common(
 
 app.add_typer(train.app, name="train")
 use.add(app)
+app.command(epilog=compare.EXAMPLES)(compare.compare)
 app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command(epilog=demo.EXAMPLES)(demo.demo)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from bptt.data.reader import reader
 from bptt.executor import Loss, Reduction, backprop
 from bptt.memory import Counting
 from bptt.observe.bias import GradientError, gradient_error, whole_gradient
@@ -21,6 +22,7 @@ from bptt.through import Full, Strategy, parse
 from bptt.through.size import shown
 from bptt.train import Logs, Moment, Run, Validation
 from bptt.train.feed import as_source
+from bptt.train.settings import Budget
 
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#c2497d", "#4aa8a0", INK)
 
@@ -38,6 +40,7 @@ class Trial:
     scored: list[tuple[int, float, float]] = field(default_factory=list)
     validation: float | None = None
     updates: int = 0
+    steps: int = 0
     seconds: float = 0.0
     step_seconds: float | None = None
     peak: int | None = None
@@ -56,17 +59,33 @@ class Comparison:
     def report(self) -> Report:
         """A table, and what failed in words; ``figures`` hold everything."""
         scored = [self.score] if self.score else []
-        columns = ["through", "loss", "validation", *scored, "updates", "seconds", "µs/step", "peak", "gradient bias", "± σ"]
+        columns = [
+            "through",
+            "loss",
+            "validation",
+            *scored,
+            "updates",
+            "steps",
+            "seconds",
+            "µs/step",
+            "peak",
+            "gradient bias",
+            "± σ",
+        ]
         rows = [_row(trial, bool(scored)) for trial in self.trials if trial.failed is None]
         remarks = [f"{trial.through}: {trial.failed}" for trial in self.trials if trial.failed is not None]
         figures = {"unit": self.unit, "trials": [asdict(trial) for trial in self.trials]}
         return Report([Table("How gradients travelled", columns, rows)], remarks, figures)
 
     def save_picture(self, path: str | Path, chance: float | None = None) -> None:
-        """Draws the loss against updates and against time; ``chance`` as a line. **Raises** as `bptt.tasks.pictures.check`."""
+        """Draws the loss against updates and time, and the score; ``chance`` as a line.
+
+        **Raises** as `bptt.tasks.pictures.check`.
+        """
         drawn = [trial for trial in self.trials if trial.curve]
-        with picture(Path(path), panels=2) as panels:
-            for position, (axes, label) in enumerate(zip(panels, ("updates", "seconds"), strict=True)):
+        with picture(Path(path), panels=3 if self.score else 2) as panels:
+            for position, label in enumerate(("updates", "seconds")):
+                axes = panels[position]
                 for number, trial in enumerate(drawn):
                     points = [(point[position], point[2]) for point in trial.curve]
                     axes.plot(
@@ -77,6 +96,14 @@ class Comparison:
                 axes.set_xlabel(label)
                 axes.set_xlim(0)
                 axes.set_ylabel(f"loss ({self.unit})" if self.unit else "loss")
+            if self.score:
+                for number, trial in enumerate(drawn):
+                    points = [(update, value) for update, _, value in trial.scored]
+                    panels[2].plot(*zip(*points, strict=True), color=_COLOURS[number % len(_COLOURS)], linewidth=1.8)
+                panels[2].set_xlabel("updates")
+                panels[2].set_xlim(0)
+                panels[2].set_ylim(0, 1.02)
+                panels[2].set_ylabel(self.score)
             finish(panels)
 
 
@@ -115,13 +142,17 @@ def compare(
     A strategy that cannot serve the model is reported as failed, and the others go on. Not a benchmark: one run each, on
     whatever else the machine does.
 
-    **Raises** ``ValueError`` where no strategy or no budget is given.
+    **Raises** ``ValueError`` where no strategy or no budget is given, or no strategy can serve.
     """
     strategies = [parse(one) if isinstance(one, str) else one for one in through]
     if not strategies:
         raise ValueError("name at least one strategy to compare, such as bptt.Full()")
+    if not Budget(epochs, updates, seconds):
+        raise ValueError("say how long each is to train: epochs=…, updates=… or seconds=…")
     source = as_source(data)
     trials, at = list[Trial](), None
+    sequence = next(iter(source.epoch(0)))
+    whole_gradient(model, loss, sequence, Full(), steps=2)  # what torch loads at its first call is nobody's time
     for strategy in strategies:
         twin = copy.deepcopy(model)
         scored: list[tuple[int, float, float]] = []
@@ -133,30 +164,30 @@ def compare(
                 callbacks=[] if score is None else [_scorer(score, scored, every * 10)],
             )  # fmt: skip
             result = run.fit(epochs=epochs, updates=updates, seconds=seconds)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             trials.append(Trial(str(strategy), failed=str(error)))
             continue
         lines = [line for line in result.history if line.get("loss") is not None]
         if score is not None and (not scored or scored[-1][0] != result.updates):
             scored.append((result.updates, result.seconds, score(twin.eval())))
         curve = [(line["update"], line["seconds"], line["loss"]) for line in lines]
-        trials.append(Trial(str(strategy), curve, scored, result.best, result.updates, result.seconds))
+        trials.append(
+            Trial(str(strategy), curve, scored, result.best, result.updates, result.last.get("steps", 0), result.seconds)
+        )
         at = at or twin
-    if at is not None:
-        sequence = next(iter(source.epoch(0)))
-        exact = whole_gradient(at, loss, sequence, Full(), steps=steps)
-        trials = [
-            trial if trial.failed is not None else _measured(trial, strategy, at, loss, sequence, exact, steps, draws)
-            for trial, strategy in zip(trials, strategies, strict=True)
-        ]
+    if at is None:
+        raise ValueError("; ".join(f"{trial.through}: {trial.failed}" for trial in trials))
+    exact = whole_gradient(at, loss, sequence, Full(), steps=steps)
+    trials = [
+        trial if trial.failed is not None else _measured(trial, strategy, at, loss, sequence, exact, steps, draws)
+        for trial, strategy in zip(trials, strategies, strict=True)
+    ]
     return Comparison(trials, getattr(loss, "unit", ""), score_name if score is not None else "")
 
 
 def _measured(
     trial: Trial, through: Strategy, model: nn.Module, loss: Loss, sequence: Any, exact: torch.Tensor, steps: int, draws: int
 ) -> Trial:
-    from bptt.data.reader import reader
-
     source = reader(sequence)
     piece = source.read(0, source.upto(steps))
     twin = copy.deepcopy(model)
@@ -171,8 +202,7 @@ def _measured(
         pass
     a_step = (time.perf_counter() - begun) / source.upto(steps)
     error = gradient_error(model, loss, piece, through, exact=exact, draws=draws)
-    values = {name: getattr(trial, name) for name in ("through", "curve", "scored", "validation", "updates", "seconds")}
-    return Trial(**values, step_seconds=a_step, peak=peak, gradient=error)
+    return replace(trial, step_seconds=a_step, peak=peak, gradient=error)
 
 
 def _scorer(
@@ -197,6 +227,7 @@ def _row(trial: Trial, scored: bool) -> list[str]:
         cell(nan if trial.validation is None else trial.validation, ".4f"),
         *score,
         f"{trial.updates:,}",
+        f"{trial.steps:,}",
         f"{trial.seconds:.1f}",
         cell(nan if trial.step_seconds is None else trial.step_seconds * 1e6, ".0f"),
         "–" if trial.peak is None else shown(trial.peak),

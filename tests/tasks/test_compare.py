@@ -1,0 +1,81 @@
+"""Strategies side by side."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import bptt
+from bptt.tasks.problems import ProblemModel, ProblemSettings, problem_of, solved
+
+
+def small() -> tuple[bptt.data.Problem, ProblemModel, torch.nn.Module]:
+    return problem_of("adding", ProblemSettings(length=8, rows=4, hidden=5))
+
+
+def test_each_begins_with_the_same_weights_and_sees_the_same_data() -> None:
+    problem, model, loss = small()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = bptt.compare(model, loss, problem, [bptt.Full(), "truncated:k1=8,k2=8", "truncated:k1=4"], updates=30)
+    full, same, short = found.trials
+    assert [point[0] for point in full.curve] == [10, 20, 30]
+    assert [loss for *_, loss in same.curve] == pytest.approx([loss for *_, loss in full.curve], rel=1e-5)
+    assert (full.steps, short.steps, short.updates) == (240, 120, 30)
+    assert full.gradient is not None
+    assert short.gradient is not None
+    assert full.gradient.bias == 0
+    assert short.gradient.bias > 1e-3
+    assert full.peak is not None
+    assert short.peak is not None
+    assert full.peak > short.peak > 0
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_strategy_that_cannot_serve_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+    problem, *_ = small()
+
+    class Both(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.readout = bptt.nn.GRU(2, 3, bidirectional=True), torch.nn.Linear(6, 1)
+
+        def forward(self, x: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+            y, state = self.layer(x, state)
+            return self.readout(y), state
+
+    found = bptt.compare(Both(), bptt.SquaredError(), problem, [bptt.Truncated(4), bptt.Full()], updates=2)
+    assert found.trials[0].failed is not None
+    assert "needs the whole sequence" in found.trials[0].failed
+    assert found.trials[1].gradient is not None
+    report = found.report()
+    assert len(report.tables[0].rows) == 1
+    assert report.remarks[0].startswith("truncated:k1=4,k2=4: a bidirectional layer")
+
+
+def test_a_score_is_taken_on_the_way_and_drawn(tmp_path: Path) -> None:
+    problem, model, loss = small()
+    found = bptt.compare(
+        model, loss, problem, ["full"], updates=25, every=1, score=lambda m: solved(m, problem, 1), score_name="solved"
+    )
+    assert [update for update, *_ in found.trials[0].scored] == [10, 20, 25]
+    found.save_picture(tmp_path / "both.png", chance=problem.chance)
+    assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
+    assert "solved" in found.report().tables[0].columns
+
+
+def test_nothing_to_compare_is_an_error() -> None:
+    problem, model, loss = small()
+    with pytest.raises(ValueError, match="name at least one strategy"):
+        bptt.compare(model, loss, problem, [], updates=1)
+    with pytest.raises(ValueError, match="say how long"):
+        bptt.compare(model, loss, problem, ["full"])
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "irnn"])
+def test_every_network_reads_every_problem(cell: str) -> None:
+    for name in ("adding", "copy", "order", "reber"):
+        problem, model, loss = problem_of(name, ProblemSettings(length=12, rows=3, hidden=4, cell=cell))
+        piece = next(problem.epoch(0))
+        window = next(bptt.backprop(model, loss, piece))
+        assert window.count > 0
+        assert 0 <= solved(model, problem, 1) <= 1
