@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -148,6 +150,25 @@ def test_a_configuration_from_a_file_then_set_then_options(here, text, bptt):
     assert result.exit_code == 0, result.stderr
     settings = read_config("run")["config"]["settings"]
     assert (settings["hidden"], settings["rows"], settings["cell"], settings["through"]) == (5, 4, "gru", "full")
+
+
+@pytest.mark.slow
+def test_shakespeare_in_ten_minutes(here, real_data):
+    """As a user does it, in a process of its own: the defaults, on as many cores as torch takes."""
+    data = real_data("tinyshakespeare/input.txt")
+    program = [sys.executable, "-m", "bptt"]
+    done = subprocess.run(
+        [*program, "train", "text", "--data", data, "--out", "run", "--minutes", "10"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said = subprocess.run([*program, "evaluate", "run", "--json"], capture_output=True, text=True, check=True).stdout
+    figures = json.loads(said)
+    assert figures["unit"] == "character"
+    assert figures["count"] == 55_769  # the last 5 %
+    assert figures["nats"] <= 1.60
 
 
 def test_a_text_that_changed_since_is_not_split_afresh(here, text, bptt):

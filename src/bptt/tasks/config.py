@@ -66,6 +66,11 @@ class TrainingSettings(Settings):
     threads: int | None = setting(None, "CPU threads; as many as torch takes, unless given.", "Run", ge=1)
     backend: str = setting("auto", "Kernel that executes the layers; see bptt doctor.", "Run")
 
+    @property
+    def network(self) -> dict[str, Any]:
+        """What the models of all tasks are made with alike."""
+        return {key: getattr(self, key) for key in ("cell", "hidden", "layers", "dropout", "clip_step", "backend")}
+
     @field_validator("through")
     @classmethod
     def _strategy(cls, text: str) -> str:

@@ -24,7 +24,12 @@ def draw(folder: Path, unit: str, factor: float = 1.0, levels: Mapping[str, floa
         axes = panels[0]
         if train:
             axes.plot(*zip(*train, strict=True), color=BLUE, alpha=0.3, linewidth=1)
-            axes.plot(*zip(*_smooth(train), strict=True), color=BLUE, linewidth=1.8, label="training")
+            axes.plot(
+                *zip(*_smooth(train), strict=True),
+                color=BLUE,
+                linewidth=1.8,
+                label="training, running mean" if len(train) > _FEW else "training",
+            )
         if valid:
             label = f"validation, best {min(loss for _, loss in valid):.3f}"
             axes.plot(*zip(*valid, strict=True), color=ORANGE, linewidth=1.8, marker="o", markersize=4, label=label)
@@ -45,6 +50,7 @@ def draw(folder: Path, unit: str, factor: float = 1.0, levels: Mapping[str, floa
     return [path]
 
 
+_FEW = 50  # points that need no smoothing
 Points = list[tuple[int, float]]
 
 
@@ -57,7 +63,7 @@ def _spread(points: Points) -> Points:
 
 def _smooth(points: Points) -> Points:
     """A running mean over about a fiftieth of the run."""
-    keep = 1 - 1 / max(1, len(points) / 50)
+    keep = 1 - 1 / max(1, len(points) / _FEW)
     total = weight = 0.0
     out = []
     for update, value in points:

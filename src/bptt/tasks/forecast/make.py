@@ -39,12 +39,7 @@ def make_model(settings: ForecastSettings, inputs: int, series: int) -> Forecast
         series,
         settings.horizon,
         settings.quantiles,
-        cell=settings.cell,
-        hidden=settings.hidden,
-        layers=settings.layers,
-        dropout=settings.dropout,
         change=settings.change,
         norm=settings.norm,
-        clip_step=settings.clip_step,
-        backend=settings.backend,
+        **settings.network,
     )

@@ -56,7 +56,7 @@ class Outlook:
                     high = len(self.levels) - 1 - low
                     below, above = (np.concatenate([self.past[-1:, c], self.quantiles[:, c, q]]) for q in (low, high))
                     label = f"{self.levels[high] - self.levels[low]:.0%} interval"
-                    axes.fill_between(joined, below, above, color=ORANGE, alpha=0.16 + 0.16 * low, linewidth=0, label=label)
+                    axes.fill_between(joined, below, above, color=ORANGE, alpha=0.25 + 0.2 * low, linewidth=0, label=label)
                 median = np.concatenate([self.past[-1:, c], self.quantiles[:, c, middle]])
                 few = len(ahead) <= 12
                 axes.plot(joined, median, color=ORANGE, linewidth=1.8, marker="o" if few else None, markersize=4,

@@ -175,14 +175,4 @@ def _print(tokens: Ids) -> str | None:
 
 
 def _model(settings: TextSettings, vocabulary: Vocabulary) -> TextModel:
-    return TextModel(
-        vocabulary.size,
-        cell=settings.cell,
-        hidden=settings.hidden,
-        layers=settings.layers,
-        embed=settings.embedding,
-        dropout=settings.dropout,
-        tie=settings.tie,
-        clip_step=settings.clip_step,
-        backend=settings.backend,
-    )
+    return TextModel(vocabulary.size, embed=settings.embedding, tie=settings.tie, **settings.network)
