@@ -16,7 +16,10 @@ constexpr int MR = 6, accumulators = 12;
 #endif
 
 // Inner steps after which partial sums go to memory: what is read of A and B meanwhile stays near.
-constexpr long inner_block = 384;
+constexpr long inner_block = 1024;
+
+// Inner steps by which B is fetched before its use: the second cache's latency.
+constexpr int ahead = 8;
 
 // C[i][p·cs + v] = init[i][p·cs + v] + Σ_k A[i][k] B[p·ps + k·N·V + v], for R rows and P panels of N vectors.
 // Packed: A lies [k][R]; else A lies [i][k], rows lda apart. init may be C, or null for zero.
@@ -38,7 +41,11 @@ template <class S, int R, int P, int N, bool Packed>
     for (long k = 0; k < K; k++) {
         Vec<S> b[P * N];
         for (int p = 0; p < P; p++)
-            for (int v = 0; v < N; v++) b[p * N + v] = load(B + p * ps + v * V<S>);
+            for (int v = 0; v < N; v++) {
+                b[p * N + v] = load(B + p * ps + v * V<S>);
+                __builtin_prefetch(B + p * ps + (ahead * N + v) * V<S>);
+            }
+        if constexpr (Packed) __builtin_prefetch(row[0] + 2 * ahead * R);
         for (int i = 0; i < R; i++) {
             const Vec<S> a = splat(row[i / group][(i % group) * (Packed ? 1 : lda)]);
             for (int q = 0; q < P * N; q++) sum[i][q] += a * b[q];

@@ -4,6 +4,7 @@
 
 #include "gates.h"
 #include "layout.h"
+#include "phases.h"
 #include "team.h"
 #include "weights.h"
 
@@ -75,7 +76,7 @@ public:
     }
 
 private:
-    static constexpr long chunk_rows = 256, block_rows = 256, side_by_side = 4, tables_each = 6;
+    static constexpr long chunk_rows = 1024, block_rows = 256, side_by_side = 4, tables_each = 6;
 
     // Panels of the state's error that this thread makes.
     Range products(Range units, int thread) const {
@@ -92,6 +93,7 @@ private:
     }
 
     void prepare(int thread) {
+        BPTT_PHASE(prepare, thread);
         pack_gates(f.w_hh, wh, layout.slots.h_gate, thread);
         if (f.dx) pack_gates(f.w_ih, wx, layout.slots.x_gate, thread);
         if (s.P) {
@@ -138,6 +140,7 @@ private:
     }
 
     void hand_back_panels(long t, Range r, long p, long side, S* D, int thread) {
+        BPTT_PHASE(state, thread);
         const long M = r.size(), width = (side - 1) * NR<S> + wh.vectors(p + side - 1) * V<S>, at = p * NR<S>;
         if (!M) return;
         const S* A = D + r.begin * error_ld + layout.slots.h_slot * layout.Hp;
@@ -176,14 +179,14 @@ private:
                 product<S>(r.size(), dP + r.begin * outer_ld, outer_ld, wr, units.begin, units.end, nullptr, 0, made, inner_ld);
                 e.outer = made;
                 e.outer_ld = inner_ld;
-                apply(e, r.size(), units.begin * NR<S>, least(layout.Hp, units.end * NR<S>));
+                apply(e, r.size(), units.begin * NR<S>, least(layout.Hp, units.end * NR<S>), thread);
             }
             return;
         }
         for (long j = units.begin; j < units.end;) {
             const long side = side_of(j, units.end, most(r.size(), before.size()));
             if (pending >= 0) hand_back_panels(pending, before, j, side, D, thread);
-            if (r.size()) apply(e, r.size(), j * NR<S>, (j + side - 1) * NR<S> + layout.width(j + side - 1));
+            if (r.size()) apply(e, r.size(), j * NR<S>, (j + side - 1) * NR<S> + layout.width(j + side - 1), thread);
             j += side;
         }
     }
@@ -203,6 +206,7 @@ private:
         const long Y = layout.Y, ldc = layout.ldc;
         const bool lstm = s.cell == Cell::lstm;
         e.gates = f.gates ? f.gates + r.begin * layout.ldg : nullptr;
+        e.layout = &layout;
         e.ldg = layout.ldg;
         e.Hp = layout.Hp;
         e.H = s.H;
@@ -248,7 +252,8 @@ private:
         e.prev = rows.prev + r.begin;
     }
 
-    void apply(const StepBackward<S>& e, long M, long u0, long u1) {
+    void apply(const StepBackward<S>& e, long M, long u0, long u1, [[maybe_unused]] int thread) {
+        BPTT_PHASE(gates, thread);
         if (s.cell == Cell::lstm) return lstm_backward<S>(e, M, u0, u1);
         if (s.cell == Cell::gru) return gru_backward<S>(e, M, u0, u1);
         if (s.activation == Activation::tanh) return rnn_backward<S, Activation::tanh>(e, M, u0, u1);
@@ -258,6 +263,7 @@ private:
 
     // dx of a share of the chunk's rows.
     void input_errors(Range part_of_chunk, long chunk_begin, const S* D, int thread) {
+        BPTT_PHASE(input_errors, thread);
         const bool direct = rows.dense && s.I % V<S> == 0;
         for (long i0 = part_of_chunk.begin; i0 < part_of_chunk.end; i0 += block_rows) {
             const long M = least(block_rows, part_of_chunk.end - i0), r0 = chunk_begin + i0;

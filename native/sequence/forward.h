@@ -4,6 +4,7 @@
 
 #include "gates.h"
 #include "layout.h"
+#include "phases.h"
 #include "team.h"
 
 namespace bptt::BPTT_ISA {
@@ -69,6 +70,7 @@ private:
     static constexpr long chunk_rows = 256, block_rows = 256;
 
     void prepare(int thread) {
+        BPTT_PHASE(prepare, thread);
         const long G = layout.slots.gates, all = layout.panels * G;
         const Range packs = share(2 * all, split.threads, thread);
         for (long n = packs.begin; n < packs.end; n++) {
@@ -95,14 +97,15 @@ private:
         clear(bias, layout.ldg);
         for (long g = 0; g < G; g++)
             for (long u = 0; u < s.H; u++) {
-                if (f.b_ih) bias[(layout.slots.x_slot + g) * layout.Hp + u] += f.b_ih[layout.slots.x_gate[g] * s.H + u];
-                if (f.b_hh) bias[(layout.slots.h_slot + g) * layout.Hp + u] += f.b_hh[layout.slots.h_gate[g] * s.H + u];
+                if (f.b_ih) bias[layout.place(layout.slots.x_slot + g, u)] += f.b_ih[layout.slots.x_gate[g] * s.H + u];
+                if (f.b_hh) bias[layout.place(layout.slots.h_slot + g, u)] += f.b_hh[layout.slots.h_gate[g] * s.H + u];
             }
     }
 
     // W_ih x + bias of these rows and units, into the gates.
     void inputs(Range part_of_chunk, Range units, S* gates, int thread) {
-        const long G = layout.slots.gates, slot = layout.slots.x_slot * layout.Hp;
+        BPTT_PHASE(input, thread);
+        const long G = layout.slots.gates;
         const bool direct = rows.dense && f.x_step == s.B * f.x_row && !collides<S>(f.x_row);
         for (long r0 = part_of_chunk.begin; r0 < part_of_chunk.end; r0 += block_rows) {
             const long M = least(block_rows, part_of_chunk.end - r0);
@@ -116,15 +119,15 @@ private:
             }
             S* C = gates + r0 * layout.ldg;
             for (long j = units.begin; j < units.end; j++) {
-                const long at = slot + j * NR<S>, ps = wx.K * layout.width(j);
+                const long width = layout.width(j), at = layout.place(layout.slots.x_slot, j * NR<S>), ps = wx.K * width;
                 if (layout.vectors(j) == 2)
-                    product_of<S, 2>(M, wx.K, A, lda, wx.at(j, 0), ps, G, bias + at, 0, C + at, layout.ldg, layout.Hp);
+                    product_of<S, 2>(M, wx.K, A, lda, wx.at(j, 0), ps, G, bias + at, 0, C + at, layout.ldg, width);
                 else
-                    product_of<S, 1>(M, wx.K, A, lda, wx.at(j, 0), ps, G, bias + at, 0, C + at, layout.ldg, layout.Hp);
+                    product_of<S, 1>(M, wx.K, A, lda, wx.at(j, 0), ps, G, bias + at, 0, C + at, layout.ldg, width);
                 if (s.cell != Cell::gru) continue;
-                const long last = 3 * layout.Hp + j * NR<S>;
+                const long last = layout.place(3, j * NR<S>);
                 for (long i = 0; i < M; i++)
-                    for (long u = last; u < last + layout.width(j); u += V<S>) store(C + i * layout.ldg + u, load(bias + u));
+                    for (long u = last; u < last + width; u += V<S>) store(C + i * layout.ldg + u, load(bias + u));
             }
         }
     }
@@ -142,7 +145,7 @@ private:
     void compute(long t, Range r, long first, Range units, S* gates, int thread, Barrier& barrier) {
         const long r0 = r.begin, M = r.size();
         S** table = tables + thread * s.B * 4;
-        StepForward<S> e{gates + r0 * layout.ldg, layout.ldg, layout.Hp, s.H, {}, {}, {}, {}};
+        StepForward<S> e{&layout, gates + r0 * layout.ldg, layout.ldg, s.H, {}, {}, {}, {}};
         locate(t, r, e, table);
         const S* A = e.h_before.base;
         long lda = e.h_before.ld;
@@ -159,7 +162,8 @@ private:
             long side = 1;
             if (layout.slots.gates == 1 && layout.vectors(j) == 2)
                 while (side < 4 && j + side < units.end && layout.vectors(j + side) == 2) side++;
-            gate_sums(j, side, M, A, lda, e.gates);
+            gate_sums(j, side, M, A, lda, e.gates, thread);
+            BPTT_PHASE(gates, thread);
             activate(e, M, j * NR<S>, (j + side - 1) * NR<S> + layout.width(j + side - 1));
             j += side;
         }
@@ -200,10 +204,10 @@ private:
     }
 
     // Adds W_hh h to the gates of `side` panels of units.
-    void gate_sums(long j, long side, long M, const S* A, long lda, S* gates) {
-        const bool one = layout.slots.gates == 1;
-        const long panels = one ? side : layout.slots.gates, ps = wh.K * layout.width(j), cs = one ? NR<S> : layout.Hp;
-        S* C = gates + layout.slots.h_slot * layout.Hp + j * NR<S>;
+    void gate_sums(long j, long side, long M, const S* A, long lda, S* gates, [[maybe_unused]] int thread) {
+        BPTT_PHASE(state, thread);
+        const long panels = layout.slots.gates == 1 ? side : layout.slots.gates, cs = layout.width(j), ps = wh.K * cs;
+        S* C = gates + layout.place(layout.slots.h_slot, j * NR<S>);
         if (layout.vectors(j) == 2) product_of<S, 2>(M, wh.K, A, lda, wh.at(j, 0), ps, panels, C, layout.ldg, C, layout.ldg, cs);
         else product_of<S, 1>(M, wh.K, A, lda, wh.at(j, 0), ps, panels, C, layout.ldg, C, layout.ldg, cs);
     }

@@ -7,11 +7,21 @@
 namespace bptt::BPTT_ISA {
 namespace {
 
+// The gates of V units: in the first slot at `first`, in each next one `apart` further on.
+template <class S>
+struct Place {
+    long first, apart;
+
+    BPTT_INLINE Place(const Layout<S>& layout, long u)
+        : first(layout.place(0, u)), apart(layout.width(u / NR<S>)) {}
+};
+
 // Forward: G holds the sums a + u (of the gru's last slot: u_n alone) and receives the activated gates, which are the tape.
 template <class S>
 struct StepForward {
+    const Layout<S>* layout;
     S* gates;
-    long ldg, Hp, H;
+    long ldg, H;
     Lines<const S> h_before, c_before;
     Lines<S> h, c;
 };
@@ -31,12 +41,13 @@ template <class S>
 void gru_forward(const StepForward<S>& s, long rows, long u0, long u1) {
     for (long i = 0; i < rows; i++)
         for (long u = u0; u < u1; u += V<S>) {
-            S* g = s.gates + i * s.ldg + u;
-            const Vec<S> r = logistic<S>(load(g + s.Hp)), z = logistic<S>(load(g + 2 * s.Hp));
-            const Vec<S> n = hyperbolic<S>(load(g) + r * load(g + 3 * s.Hp));
+            const Place<S> at(*s.layout, u);
+            S* g = s.gates + i * s.ldg + at.first;
+            const Vec<S> r = logistic<S>(load(g + at.apart)), z = logistic<S>(load(g + 2 * at.apart));
+            const Vec<S> n = hyperbolic<S>(load(g) + r * load(g + 3 * at.apart));
             store(g, n);
-            store(g + s.Hp, r);
-            store(g + 2 * s.Hp, z);
+            store(g + at.apart, r);
+            store(g + 2 * at.apart, z);
             const Vec<S> before = load_first(s.h_before[i] + u, s.H - u);
             store_first(s.h[i] + u, n + z * (before - n), s.H - u);
         }
@@ -46,14 +57,15 @@ template <class S>
 void lstm_forward(const StepForward<S>& s, long rows, long u0, long u1) {
     for (long i = 0; i < rows; i++)
         for (long u = u0; u < u1; u += V<S>) {
-            S* gates = s.gates + i * s.ldg + u;
-            const Vec<S> in = logistic<S>(load(gates)), f = logistic<S>(load(gates + s.Hp));
-            const Vec<S> g = hyperbolic<S>(load(gates + 2 * s.Hp)), o = logistic<S>(load(gates + 3 * s.Hp));
+            const Place<S> at(*s.layout, u);
+            S* gates = s.gates + i * s.ldg + at.first;
+            const Vec<S> in = logistic<S>(load(gates)), f = logistic<S>(load(gates + at.apart));
+            const Vec<S> g = hyperbolic<S>(load(gates + 2 * at.apart)), o = logistic<S>(load(gates + 3 * at.apart));
             const Vec<S> c = f * load(s.c_before[i] + u) + in * g;
             store(gates, in);
-            store(gates + s.Hp, f);
-            store(gates + 2 * s.Hp, g);
-            store(gates + 3 * s.Hp, o);
+            store(gates + at.apart, f);
+            store(gates + 2 * at.apart, g);
+            store(gates + 3 * at.apart, o);
             store(s.c[i] + u, c);
             store_first(s.h[i] + u, o * hyperbolic<S>(c), s.H - u);
         }
@@ -62,6 +74,7 @@ void lstm_forward(const StepForward<S>& s, long rows, long u0, long u1) {
 // Backward: from the error of h (and what c carries) to the errors of the gates' sums, in D, and what goes to the step before.
 template <class S>
 struct StepBackward {
+    const Layout<S>* layout;
     const S* gates;
     long ldg, Hp, H;
     S* errors;       // D: slots as in gates
@@ -107,9 +120,10 @@ template <class S>
 void gru_backward(const StepBackward<S>& s, long rows, long u0, long u1) {
     for (long i = 0; i < rows; i++)
         for (long u = u0; u < u1; u += V<S>) {
-            const S* g = s.gates + i * s.ldg + u;
+            const Place<S> at(*s.layout, u);
+            const S* g = s.gates + i * s.ldg + at.first;
             S* e = s.errors + i * s.lde + u;
-            const Vec<S> n = load(g), r = load(g + s.Hp), z = load(g + 2 * s.Hp), u_n = load(g + 3 * s.Hp);
+            const Vec<S> n = load(g), r = load(g + at.apart), z = load(g + 2 * at.apart), u_n = load(g + 3 * at.apart);
             const Vec<S> d = output_error(s, i, u), passed = d * z;
             const Vec<S> dn = (d - passed) * (S(1) - n * n);
             const Vec<S> before = load_first(s.h_before[i] + u, s.H - u);
@@ -126,9 +140,11 @@ void lstm_backward(const StepBackward<S>& s, long rows, long u0, long u1) {
     for (long i = 0; i < rows; i++) {
         const bool fresh = s.prev && s.prev[i] == Rows::fresh;
         for (long u = u0; u < u1; u += V<S>) {
-            const S* gates = s.gates + i * s.ldg + u;
+            const Place<S> at(*s.layout, u);
+            const S* gates = s.gates + i * s.ldg + at.first;
             S* e = s.errors + i * s.lde + u;
-            const Vec<S> in = load(gates), f = load(gates + s.Hp), g = load(gates + 2 * s.Hp), o = load(gates + 3 * s.Hp);
+            const Vec<S> in = load(gates), f = load(gates + at.apart);
+            const Vec<S> g = load(gates + 2 * at.apart), o = load(gates + 3 * at.apart);
             const Vec<S> d = output_error(s, i, u), tc = hyperbolic<S>(load(s.c + i * s.ldc + u)), through = d * o;
             const Vec<S> dc = load(s.dc[i] + u) + (through - through * (tc * tc));
             store(e, dc * g * (in - in * in));

@@ -25,7 +25,8 @@ private:
     std::size_t used_ = 0;
 };
 
-// The gates of a row lie in slots of Hp elements. The input's products fill slots x_slot..x_slot+G, the state's h_slot..h_slot+G;
+// The gates of a row: of every panel of units its slots, side by side, so that what is used together lies together; see
+// Layout::place. (Their errors, which are a left operand, lie slot by slot, Hp elements each.) The input's products fill slots x_slot..x_slot+G, the state's h_slot..h_slot+G;
 // the gru's are [n, r, z, W_hn h + b_hn], so that both are neighbours.
 struct Slots {
     int gates, slots, x_slot, h_slot;
@@ -72,6 +73,9 @@ struct Layout {
 
     int vectors(long j) const { return H - j * NR<S> > V<S> ? 2 : 1; }
     long width(long j) const { return vectors(j) * V<S>; }
+    long panel(long j) const { return j * NR<S> * slots.slots; }
+    // Where unit u of a slot lies in a row of gates.
+    long place(long slot, long u) const { return panel(u / NR<S>) + slot * width(u / NR<S>) + u % NR<S>; }
 };
 
 // Weights whose columns are gates: panel j of each gate, the gates side by side. Column block (j, g) lies [K][width of j].

@@ -4,6 +4,7 @@
 
 #include "layout.h"
 #include "micro/activation.h"
+#include "phases.h"
 #include "team.h"
 
 namespace bptt::BPTT_ISA {
@@ -32,8 +33,12 @@ public:
         for (long k0 = r0; k0 < r1; k0 += depth) {
             const long K = least(depth, r1 - k0);
             if (k0 > r0) barrier.wait();
-            pack(k0, share(K, threads, thread), K);
+            {
+                BPTT_PHASE(weight_pack, thread);
+                pack(k0, share(K, threads, thread), K);
+            }
             barrier.wait();
+            BPTT_PHASE(weights, thread);
             const Slots& slots = layout->slots;
             const long per_slot = (layout->H + MR - 1) / MR;
             blocks(share(slots.slots * per_slot, threads, thread), per_slot, layout->H, D + k0 * ldd, ldd, layout->Hp, K, thread,
@@ -74,7 +79,7 @@ private:
     };
 
     // Blocks of the left operand packed at a time: they stay in the second cache while the panels of the right one pass.
-    static constexpr long group = 16;
+    static constexpr long group = 5;
 
     long left_size() const { return round_up(group * MR * depth + V<S>, 32); }
 
@@ -98,9 +103,9 @@ private:
                 pack_row(state, h, k, K);
             }
             if (projection.made) {
-                const S* o = f->gates + r * layout->ldg + 3 * layout->Hp;
+                const S* o = f->gates + r * layout->ldg;
                 const S* c = f->cells + r * layout->ldc;
-                each_vector(projection, k, K, [&](long v) { return load(o + v) * hyperbolic<S>(load(c + v)); });
+                each_vector(projection, k, K, [&](long v) { return load(o + layout->place(3, v)) * hyperbolic<S>(load(c + v)); });
             }
         }
     }
