@@ -1,0 +1,56 @@
+"""``bptt explain``: backpropagation through time, step by step, on a network small enough to read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bptt.cli.say import examples
+
+EXAMPLES = examples(
+    ("bptt explain", "a plain network of two units over four steps, with every number"),
+    ("bptt explain --html explain.html", "the same as a page where everything can be moved"),
+    (
+        "bptt explain --cell lstm --hidden 1 --steps 5 --through truncated:k1=1,k2=3",
+        "an LSTM, and what a truncation leaves out",
+    ),
+)
+
+
+def explain(
+    cell: Annotated[str, typer.Option(help="rnn (tanh), relu, linear, gru or lstm.")] = "rnn",
+    hidden: Annotated[int, typer.Option(help="Units, 1 to 4.")] = 2,
+    inputs: Annotated[int, typer.Option(help="Inputs a step, 1 to 3.")] = 1,
+    steps: Annotated[int, typer.Option(help="Steps, 1 to 12; the page can be drawn out to 60.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other weights and another sequence.")] = 0,
+    loss: Annotated[str, typer.Option(help="every: a loss at every step; last: at the last one only.")] = "every",
+    through: Annotated[str, typer.Option(help="The truncation to hold beside the full gradient.")] = "truncated:k1=2,k2=2",
+    clip: Annotated[float, typer.Option(help="The norm that gradients are clipped to, to see what it changes.")] = 0.25,
+    rate: Annotated[float, typer.Option(help="Rate of the update.")] = 0.1,
+    text: Annotated[bool, typer.Option("--text", help="Print it, also where a page is written.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Page to write: one file, which needs no network.", show_default=False, metavar="FILE")
+    ] = None,
+) -> None:
+    """See backpropagation through time at work, step by step, with every number."""
+    import sys
+
+    from bptt.observe.explained import explain as explained
+    from bptt.through import Truncated, parse
+
+    strategy = parse(through)
+    if not isinstance(strategy, Truncated):
+        raise ValueError(f"--through must be a truncation, which is held beside the full gradient; got {through}")
+    if loss not in ("every", "last"):
+        raise ValueError(f"--loss must be every or last, got {loss!r}")
+    made = explained(
+        cell, hidden=hidden, inputs=inputs, steps=steps, seed=seed, loss="every" if loss == "every" else "last",
+        through=strategy, clip=clip, rate=rate,
+    )  # fmt: skip
+    if html is not None:
+        made.save_html(html)
+        print(f"page     {html}", file=sys.stderr)
+    if text or html is None:
+        sys.stdout.write(made.text(colour=sys.stdout.isatty()))
