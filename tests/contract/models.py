@@ -86,6 +86,9 @@ MODELS = {
     "dict": Nested,
     "projection": lambda: bptt.nn.LSTM(INPUT, HIDDEN + 1, proj_size=HIDDEN),
     "any activation": lambda: bptt.nn.RNN(INPUT, HIDDEN, nonlinearity=torch.sin),
+    "MinGRU": lambda: bptt.nn.MinGRU(INPUT, HIDDEN),
+    "MinLSTM": lambda: bptt.nn.MinLSTM(INPUT, HIDDEN, num_layers=2, how="scan"),
+    "LRU": lambda: bptt.nn.LRU(INPUT, HIDDEN),
 }
 
 

@@ -2,4 +2,8 @@
 
 from bptt.nn import init as init
 from bptt.nn.layers import GRU as GRU, LSTM as LSTM, RNN as RNN
+from bptt.nn.lru import LRU as LRU
+from bptt.nn.minimal import MinGRU as MinGRU, MinLSTM as MinLSTM
 from bptt.nn.recurrent import Recurrent as Recurrent
+from bptt.nn.scan import linear_scan as linear_scan
+from bptt.nn.scanned import Scanned as Scanned

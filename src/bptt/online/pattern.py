@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -32,16 +32,29 @@ class Probe:
 
     def layout(self) -> Layout:
         """The layout of the state, its rows together where one of them depends on another (as batch normalisation makes it)."""
-        layout = Layout(self._template, self.rows, self._call.dims(self.rows))
-        if layout.rows == 1:
-            return layout
+        for dims in (self._call.dims(self.rows), self._likely):
+            layout = Layout(self._template, self.rows, dims)
+            if layout.rows == self.rows and (self.rows == 1 or self._apart(layout)):
+                return layout
+        return Layout(self._template, self.rows, self._likely, apart=False)
+
+    def _likely(self, name: str, leaf: Tensor) -> int | None:
+        """Where the rows probably are, of several dimensions of their number: [B, ...] or [L, B, ...]."""
+        places = [dim for dim, size in enumerate(leaf.shape) if size == self.rows]
+        if leaf.ndim and not places:
+            raise ValueError(f"{name} has no dimension of size {self.rows}")
+        return 1 if leaf.ndim > 2 and 1 in places else places[0] if places else None
+
+    def _apart(self, layout: Layout) -> bool:
+        """Whether no row of the state depends on another; a dimension of which that is true serves, batch or not."""
+        rows = range(layout.rows)
         for step in self.steps(layout, present=2, evaluating=0, others=False):
             vectors = torch.zeros(layout.rows, layout.rows, layout.size, dtype=layout.dtype, device=layout.device)
-            vectors[range(layout.rows), range(layout.rows)] = self._random(vectors[0])
+            vectors[rows, rows] = self._random(vectors[0])
             found = step.by_state(vectors)
             if found is not None and bool((found.abs().sum(2) != 0).fill_diagonal_(False).any()):
-                return Layout(self._template, self.rows, self._call.dims(self.rows), apart=False)
-        return layout
+                return False
+        return True
 
     def reaching(self, layout: Layout) -> set[int]:
         """The places of the parameters that reach the state in one step."""
@@ -67,10 +80,24 @@ class Probe:
         before = self._random(layout.flatten(self._template).detach()).requires_grad_()
         state = None if initial else layout.build(before, self._template)
         random = self._call.randomness()
-        with self._call.other_buffers(), in_evaluation(self._model) if evaluating else nullcontext(), torch.enable_grad():
+        mode = in_evaluation(self._model) if evaluating else nullcontext()
+        with self._call.other_buffers(), mode, torch.enable_grad():
             _, after = self._call(Piece(x, self._piece.target, None, reset), state, "probing the module")
         random.put_back()
         return Step(None if initial else before, layout.flatten(after), self._parameters)
+
+    @contextmanager
+    def other_weights(self) -> Iterator[None]:
+        """Inside, the parameters have random values: a unit that is dead for the present ones must not hide what it reaches."""
+        kept = [p.detach() for p in self._parameters]
+        for p, value in zip(self._parameters, kept, strict=True):
+            size = value.square().mean().sqrt()
+            p.data = self._random(value) * torch.where(size > 0, size, 1)
+        try:
+            yield
+        finally:
+            for p, value in zip(self._parameters, kept, strict=True):
+                p.data = value
 
     def _random(self, like: Tensor) -> Tensor:
         return torch.randn(like.shape, generator=self._generator, dtype=like.dtype).to(like.device)
@@ -85,11 +112,14 @@ class Pattern:
 
 
 def probe_pattern(probe: Probe, layout: Layout, fill_silent: bool) -> Pattern:
-    """The union over several probes. ``fill_silent``: a parameter that reached nothing reaches what its tensor does."""
+    """The union over several probes. ``fill_silent``: a parameter that reached nothing reaches what its tensor does.
+
+    The values of the parameters are no part of what reaches what: they will change, so every probe has its own.
+    """
     size = layout.size
     by_state = torch.zeros(size, size, dtype=torch.bool)
     found: dict[int, Tensor] = {}
-    for step in probe.steps(layout):
+    for step in _with_other_weights(probe, layout):
         for start in range(0, size, _TOGETHER):
             stop = min(start + _TOGETHER, size)
             units = torch.zeros(stop - start, layout.rows, size, dtype=layout.dtype, device=layout.device)
@@ -103,8 +133,19 @@ def probe_pattern(probe: Probe, layout: Layout, fill_silent: bool) -> Pattern:
                     grown[start:stop] |= (part != 0).cpu()
     if fill_silent:
         for grown in found.values():
-            grown |= grown.any(1)[:, None] & ~grown.any(0)
+            of_its_tensor = grown.any(1) if bool(grown.any()) else torch.ones(size, dtype=torch.bool)
+            grown |= of_its_tensor[:, None] & ~grown.any(0)
     return Pattern(by_state, {place: grown for place, grown in found.items() if bool(grown.any())})
+
+
+def _with_other_weights(probe: Probe, layout: Layout) -> Iterator[Step]:
+    steps = probe.steps(layout)
+    while True:
+        with probe.other_weights():
+            step = next(steps, None)
+            if step is None:
+                return
+            yield step
 
 
 def reached(pattern: Pattern, steps: int) -> dict[int, Tensor]:

@@ -48,8 +48,8 @@ class RTRL(ForwardInTime):
 
     Cost per step: B·n backward passes of that step and B·n²·P multiplications, whatever T is; memory B·n·P. Where all layers
     that carry a state declare an element-wise recurrence (`bptt.nn.MinGRU` and the like) and there is one of them, the
-    influence has one entry a parameter or a few: memory B·P, a few backward passes, and still exact. Stacked layers are
-    dense again: `SnAp` is then the cheap choice, and not exact.
+    influence has one entry a parameter or a few: memory B·P, a few backward passes, and still exact. Not across layers: a
+    parameter of a lower one reaches every unit above it, and each of these needs an entry of its own.
 
     Williams & Zipser 1989, "A learning algorithm for continually running fully recurrent neural networks". Not for modules
     of any size: more than 1 GiB is refused with the memory that it would take, unless ``force``.
@@ -68,12 +68,12 @@ class RTRL(ForwardInTime):
 class SnAp(ForwardInTime):
     """`RTRL` with the influence masked to the entries that a parameter reaches within ``n`` steps.
 
-    What reaches what is found by probing the module: entries of J_t and I_t that are zero at several random states and
-    inputs are taken to be zero always, and computed no more. Where x holds symbols, parameters that the first step does not
-    touch (the other rows of an embedding) are taken to reach all that their tensor reaches.
+    What reaches what is found by probing the module: entries of J_t and I_t that are zero at several random states, inputs
+    and weights are taken to be zero always, and computed no more. Where x holds symbols, parameters that the first step does
+    not touch (the other rows of an embedding) are taken to reach all that their tensor reaches.
 
-    Exact where n steps reach all that can be reached: n = 1 for one layer of an element-wise recurrence, n = 2 for a dense
-    vanilla network; biased elsewhere. The last step's error enters through ∂E_t/∂s_{t-1}, so it is never masked; this
+    Exact where n steps reach all that can be reached: n = 1 for element-wise recurrences, n = 2 for a dense vanilla
+    network; biased elsewhere. The last step's error enters through ∂E_t/∂s_{t-1}, so it is never masked; this
     keeps somewhat more than the paper does.
 
     Cost per step: with c the most states that a parameter reaches within n steps (1 for a vanilla network, 2 for an LSTM,
