@@ -126,3 +126,35 @@ def test_what_can_be_read_only_once_is_refused(here, bptt):
     refused(bptt("train", "forecast", "--data", "/dev/null"), here, [], "/dev/null is a device")
     os.mkfifo(here / "pipe")
     refused(bptt("train", "text", "--data", "pipe"), here, ["pipe"], "pipe is a pipe.*write it to a file first")
+
+
+@pytest.mark.parametrize("option", ["--patience", "--validate-every"])
+def test_what_needs_validation_is_refused_without(here, text, bptt, option):
+    result = bptt("train", "text", "--data", text, "--valid", "0", "--out", "run", *SMALL, option, "3")
+    refused(result, here, [], f"{option} needs something to validate on.*--valid")
+
+
+def test_far_more_threads_than_cores_are_refused(trained, here, text, bptt):
+    for command in (("train", "text", "--data", text), ("evaluate", trained)):
+        refused(bptt(*command, "--threads", "100000"), here, ["run"], "--threads 100000: this machine has .* cores")
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        (["--horizon", "30"], "--valid holds out 20 rows, fewer than the 30 of --horizon"),
+        (["--horizon", "30", "--valid", "0"], "--test holds out 20 rows"),
+        (["--history", "90"], "leaves 80 rows to learn from.* history 90 and horizon 1 need 91"),
+        (["--time-format", "%H"], "'%H' is no form of dates.*--time-format"),
+    ],
+)
+def test_what_would_show_only_after_the_training_is_refused_before(weather, bptt, how, said):
+    result = bptt("train", "forecast", "--data", "level.csv", "--out", "second", *HOW, *how)
+    refused(result, weather, ["level.csv", "run"], said)
+
+
+def test_one_quantile_has_no_interval(weather, bptt):
+    result = bptt("train", "forecast", "--data", "level.csv", "--out", "one", *HOW, "--set", "quantiles=[0.5]")
+    assert result.exit_code == 0, result.stderr
+    assert "interval" not in result.stdout
+    assert bptt("predict", "one", "--plot", "p.png").stdout.splitlines()[0] == "time,level,level_q0.5"

@@ -79,8 +79,8 @@ def _group(field: Any) -> str:
 def _metavar(key: str, kind: Any) -> str | None:
     if kind is bool or typing.get_origin(kind) is Literal:
         return None
-    if key == "data":
-        return "FILE"
+    if key in ("data", "start"):
+        return {"data": "FILE", "start": "FOLDER"}[key]
     return {int: "N", float: "X"}.get(kind, "TEXT")
 
 

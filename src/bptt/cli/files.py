@@ -30,5 +30,7 @@ def write(path: Path, text: str) -> None:
     try:
         made.write_text(text, encoding="utf-8")
         made.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         made.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bptt.cli.say import console, show
+from bptt.cli.threads import use_threads
 from bptt.tasks.config import TrainingSettings, build, gather, names_a_file, option, spelled
 from bptt.tasks.registry import Entry
 from bptt.tasks.report import Report
@@ -52,10 +53,7 @@ def train(
     callbacks: Callable[[Task], Sequence[Callback]] = lambda task: (),  # noqa: ARG005
 ) -> Trained:
     """Trains to the end, shows the report, and gives the trained model; ``callbacks(task)`` are called on the way."""
-    import torch
-
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
+    use_threads(settings.threads)
     out = console()
     task = kind(settings, folder)
     for key, text in task.describe():

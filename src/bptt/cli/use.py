@@ -173,8 +173,7 @@ def _given(**options: Any) -> dict[str, Any]:
 
 def _open(command: str, run: Path, which: str, threads: int | None, options: Mapping[str, Any] = MappingProxyType({})) -> Any:
     """The trained model in a folder, once ``command`` with these options is known to mean something to it."""
-    import torch
-
+    from bptt.cli.threads import use_threads
     from bptt.tasks.registry import check_options, entry
     from bptt.tasks.task import task_name
 
@@ -185,7 +184,6 @@ def _open(command: str, run: Path, which: str, threads: int | None, options: Map
         kind = {"generate": "text", "predict": "forecast"}[command]
         raise ValueError(f"{run} holds no {kind} model: bptt {other} {run}")
     check_options(command, name, options)
-    if threads is not None:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     chosen = int(which) if which.isdecimal() else which or None
     return task.load_task().open(run, chosen)

@@ -129,7 +129,11 @@ def _read(cells: pl.Series, form: str) -> pl.Series:
 
     if form in ("%Y-%m", "%Y/%m"):  # a date needs a day
         cells, form = cells + form[2] + "01", form + form[2] + "%d"
-    made = cells.str.to_datetime(form, time_unit="us", strict=False, ambiguous="null")
+    try:
+        made = cells.str.to_datetime(form, time_unit="us", strict=False, ambiguous="null")
+    except polars.exceptions.PolarsError as error:
+        told = str(error).splitlines()[0]
+        raise ValueError(f"{form!r} is no form of dates ({told}); as in --time-format '%d.%m.%Y %H:%M'") from None
     if made.dtype.time_zone is not None:  # type: ignore[attr-defined]
         made = made.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     return made.cast(polars.Datetime("us"))

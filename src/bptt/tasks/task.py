@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from bptt.data import Source
-from bptt.tasks.config import TrainingSettings, build, names_a_file
+from bptt.tasks.config import TrainingSettings, build, names_a_file, option
 from bptt.tasks.memory import check_fits
 from bptt.tasks.registry import entry
 from bptt.tasks.report import Report
@@ -101,6 +101,11 @@ class Task(ABC):
     def fit(self, folder: Path, *, callbacks: Iterable[Callable[[Moment], str | None]] = (), progress: bool = True) -> Result:
         """Trains as the settings say, in ``folder``; goes on where a run is there. See `bptt.Run.fit` for what it raises."""
         given = self.settings
+        unused = [key for key in ("patience", "validate_every") if getattr(given, key) is not None]
+        if self.validation is None and unused:
+            raise ValueError(
+                f"{option(unused[0])} needs something to validate on, but nothing is held out for it: give --valid"
+            )
         run = Run(
             self.model,
             self.loss,

@@ -88,7 +88,8 @@ class Backtest:
         with picture(path, panels=len(self.targets)) as panels:
             for c, (target, axes) in enumerate(zip(self.targets, panels, strict=True)):
                 band = self.quantiles[:, c, 0], self.quantiles[:, c, -1]
-                axes.fill_between(self.axis, *band, color=ORANGE, alpha=0.25, linewidth=0, label=wide)
+                if len(self.levels) > 1:
+                    axes.fill_between(self.axis, *band, color=ORANGE, alpha=0.25, linewidth=0, label=wide)
                 axes.plot(self.axis, self.truth[:, c], color=BLUE, linewidth=1.2, label="what came")
                 axes.plot(self.axis, self.quantiles[:, c, middle], color=ORANGE, linewidth=1.6, label="forecast")
                 axes.set_ylabel(target)

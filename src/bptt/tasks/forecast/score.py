@@ -42,11 +42,13 @@ def score(
         coverage = float(inside[kept].mean())
         steps = np.nanmean(np.where(kept, np.abs(truth - median)[..., c], np.nan), axis=0) if len(truth) else np.empty(0)
         shown = [
-            [label, _number(mae[label]), _number(rmse[label]), cell(mase[label], ".3f"), f"{coverage:.1%}" if not row else ""]
+            [label, _number(mae[label]), _number(rmse[label]), cell(mase[label], ".3f")]
+            + ([f"{coverage:.1%}" if not row else ""] if wide else [])
             for row, label in enumerate(rows)
         ]
         title = f"{target} on {name}, {kept.sum():,} forecast values"
-        tables.append(Table(title, ("", "MAE", "RMSE", "MASE", f"in the {wide:.0%} interval"), shown, strong=0))
+        columns = ["", "MAE", "RMSE", "MASE"] + [f"in the {wide:.0%} interval"] * bool(wide)
+        tables.append(Table(title, columns, shown, strong=0))
         best = min(plain, key=lambda label: mae[label])
         less = 1 - mae["this model"] / mae[best] if mae[best] else 0.0
         than = f"{abs(less):.1%} {'below' if less >= 0 else 'ABOVE'}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bptt.data import Batches, Windows
+from bptt.data import Batches, Parts, Windows
 from bptt.tasks import curves, pictures
-from bptt.tasks.config import TrainingSettings
+from bptt.tasks.config import TrainingSettings, option
 from bptt.tasks.forecast.calendar import with_calendar
 from bptt.tasks.forecast.config import ForecastSettings
 from bptt.tasks.forecast.fitted import Fitted
@@ -33,8 +33,9 @@ class ForecastTask(Task):
         self.table = read(settings, settings.data, settings.target, settings.past, settings.known, settings.time)
         self.parts = self.table.split(settings.valid or None, settings.test or None)
         self.what = self._fitted(folder)
-        extended = with_calendar(self.table, settings.horizon, self.what.cycles)
         history = self.what.history
+        _check_sizes(settings, self.parts, history)
+        extended = with_calendar(self.table, settings.horizon, self.what.cycles)
         stride = settings.stride or max(1, history // 16)
         windows = Windows(extended, history, settings.horizon, rows=self.parts.train, scaler=self.what.scaler, stride=stride)
         self.source = Batches(windows, settings.rows, seed=settings.seed)
@@ -99,3 +100,18 @@ class ForecastTask(Task):
             f"bptt evaluate {folder}",
             self.longer(folder),
         ]
+
+
+def _check_sizes(settings: ForecastSettings, parts: Parts, history: int) -> None:
+    """Refuses parts too short to learn from or to measure on, which would show only after the training."""
+    horizon, (begin, end) = settings.horizon, parts.train
+    if end - begin < history + horizon:
+        raise ValueError(
+            f"{settings.data} leaves {end - begin} rows to learn from, fewer than a window: history {history} and horizon "
+            f"{horizon} need {history + horizon}; shorten one of them, or hold out less (--valid, --test)"
+        )
+    for name, (first, last) in (("valid", parts.valid), ("test", parts.test)):
+        if 0 < last - first < horizon:
+            raise ValueError(
+                f"{option(name)} holds out {last - first} rows, fewer than the {horizon} of --horizon: hold out more"
+            )

@@ -105,9 +105,10 @@ class TrainedForecast(Trained):
         settings = self.settings.model_copy(update=reading)
         table = read(settings, name, what.targets, what.past, what.known, what.time)
         every = None if table.frequency is None else str(table.frequency)
-        if every != what.frequency:
+        if what.frequency is not None and every != what.frequency:
             raise ValueError(
-                f"the rows of {name} are {_apart(every)}, but the model was trained on rows {_apart(what.frequency)}"
+                f"the rows of {name} are {'unevenly spaced' if every is None else f'{every} apart'}, but the model was trained "
+                f"on rows {what.frequency} apart"
             )
         return table
 
@@ -156,7 +157,3 @@ class TrainedForecast(Trained):
         made = y[-1].to(torch.float64).numpy()
         targets = slice(0, len(self.what.targets))
         return np.moveaxis(self.what.scaler.inverse(np.moveaxis(made, -1, -2), targets), -1, -2)
-
-
-def _apart(frequency: str | None) -> str:
-    return "unevenly spaced" if frequency is None else f"{frequency} apart"

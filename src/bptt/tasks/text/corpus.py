@@ -73,6 +73,8 @@ def _by_characters(
     if sum(shares) >= 1:
         raise ValueError(f"valid={shares[0]} and test={shares[1]} leave nothing to train on; their sum must stay below 1")
     first, second = borders(chunks, settings.unit, shares)
+    if not first:
+        raise ValueError(f"{settings.data} is too short: its training part would hold no whole {settings.unit}")
     if vocabulary is None:
         vocabulary = fit(chunks, settings.unit, settings.vocabulary, first)
     tokens = encode_file(settings.data, vocabulary, settings.encoding)
