@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "direct.h"
 #include "sequence/kernels.h"
 #include "sequence/team.h"
 
@@ -157,6 +158,7 @@ NB_MODULE(bptt_native, m) {
             else kernels().f32.apply(function, at<const float>(from), at<float>(to), n);
         },
         "tanh (0) or the logistic function (1) of n elements.");
+    define_direct(m);
     m.def("peak", &peak, nb::arg("threads"), nb::arg("seconds") = 0.01,
           "Floating-point operations a second of multiply-adds in registers, now: float32, on so many threads.");
 }

@@ -28,6 +28,14 @@ class Layer:
     clip_step: float | None = None
     reverse: bool = False
 
+    def __post_init__(self) -> None:
+        # Kernels keep what they prepare for a layer by the layer; the hash is asked for at every call.
+        named = (self.cell, self.input_size, self.hidden_size, self.proj_size, self.activation, self.clip_step, self.reverse)
+        object.__setattr__(self, "_hash", hash(named))
+
+    def __hash__(self) -> int:
+        return self._hash  # type: ignore[attr-defined, no-any-return]
+
 
 class Weights(NamedTuple):
     """A layer's parameters, in torch's layout: G gates stacked in torch's order (LSTM i f g o, GRU r z n)."""

@@ -83,6 +83,7 @@ class Recurrent(nn.Module):
         self._layers: list[Layer] = []
         directions = 2 if bidirectional else 1
         out = proj_size or hidden_size
+        self._sizes = (out, hidden_size)[: len(self.parts)]
         for index in range(num_layers * directions):
             depth, reverse = divmod(index, directions)
             size = out * directions if depth else input_size
@@ -154,7 +155,8 @@ class Recurrent(nn.Module):
                 f"x is {x.dtype} but the weights are {weight.dtype}: use x.to({weight.dtype}), or convert the layer, "
                 f"layer.to({x.dtype})"
             )
-        y, final = self._run(x, self._initial(x, state, batched), Rows(mask, reset))
+        given = None if state is None else self._given(x, state, batched)
+        y, final = self._run(x, given, Rows(mask, reset))
         if not batched:
             y, final = y[:, 0], tuple(part[:, 0] for part in final)
         elif swap:
@@ -168,12 +170,15 @@ class Recurrent(nn.Module):
         found = kernels.explain(self._layers[0], x, Rows(mask, reset))
         return {name: reason or "serves" for name, reason in found.items()}
 
-    def _run(self, x: Tensor, state: tuple[Tensor, ...], rows: Rows) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def _run(self, x: Tensor, state: tuple[Tensor, ...] | None, rows: Rows) -> tuple[Tensor, tuple[Tensor, ...]]:
         kernel = kernels.choose(self.backend, self._layers[0], x, rows)
-        weights = [Weights(*map(self._parameter, names)) for names in self._names]
-        if isinstance(kernel, Native) and len(weights) == 1:
+        weights = [Weights(*[name and self._parameter(name) for name in names]) for names in self._names]
+        native = isinstance(kernel, Native)
+        if isinstance(kernel, Native) and len(weights) == 1:  # it takes states as they are stacked, and None for zero
             return kernel.run(self._layers[0], weights[0], x, state, rows)
-        if isinstance(kernel, Torch) and rows == (None, None):
+        if state is None and not native:
+            state = tuple(x.new_zeros(len(self._layers), x.shape[1], size) for size in self._sizes)
+        if isinstance(kernel, Torch) and rows == (None, None) and state is not None:
             flat = [w for each in weights for w in each if w is not None]
             return kernel.run_stack(self._layers, flat, x, state, self.dropout, self.training)
         directions = 2 if self.bidirectional else 1
@@ -183,20 +188,20 @@ class Recurrent(nn.Module):
                 x = dropout(x, self.dropout, self.training)
             outputs = []
             for index in range(depth * directions, (depth + 1) * directions):
-                y, final = kernel.run(self._layers[index], weights[index], x, tuple(part[index] for part in state), rows)
+                own: Any = state and tuple(part[index : index + 1] if native else part[index] for part in state)
+                y, final = kernel.run(self._layers[index], weights[index], x, own, rows)
                 outputs.append(y)
                 finals.append(final)
             x = outputs[0] if directions == 1 else torch.cat(outputs, -1)
-        return x, tuple(torch.stack(part) for part in zip(*finals, strict=True))
+        join = torch.cat if native else torch.stack
+        return x, tuple(join(part) for part in zip(*finals, strict=True))
 
-    def _parameter(self, name: str | None) -> Any:
+    def _parameter(self, name: str) -> Any:
         # By way of the module's attributes a parameter takes ten times as long to find; they serve where it is parametrized.
-        return None if name is None else self._parameters[name] if name in self._parameters else getattr(self, name)
+        return self._parameters[name] if name in self._parameters else getattr(self, name)
 
-    def _initial(self, x: Tensor, state: Any, batched: bool) -> tuple[Tensor, ...]:
-        depth, batch, sizes = len(self._layers), x.shape[1], (self.proj_size or self.hidden_size, self.hidden_size)
-        if state is None:
-            return tuple([x.new_zeros(depth, batch, size) for _, size in zip(self.parts, sizes, strict=False)])
+    def _given(self, x: Tensor, state: Any, batched: bool) -> tuple[Tensor, ...]:
+        depth, batch, sizes = len(self._layers), x.shape[1], self._sizes
         given = (state,) if len(self.parts) == 1 else state
         wanted = "a pair of tensors (h, c)" if len(self.parts) > 1 else "one tensor h"
         if (
@@ -205,7 +210,7 @@ class Recurrent(nn.Module):
             or not all(isinstance(s, Tensor) for s in given)
         ):
             raise TypeError(f"the state of {type(self).__name__} is {wanted}, got {_structure(state)}")
-        for position, (leaf, size) in enumerate(zip(given, sizes, strict=False)):
+        for position, (leaf, size) in enumerate(zip(given, sizes, strict=True)):
             name = f"state[{position}] ({self.parts[position]})" if len(self.parts) > 1 else "state"
             expected = (depth, batch, size) if batched else (depth, size)
             if leaf.shape != expected:

@@ -1,4 +1,8 @@
-"""Calls of the C++ module ``bptt_native``, whose only importer this is: everything is checked before an address is taken."""
+"""Calls of the C++ module ``bptt_native``, whose only importer this is: everything is checked before an address is taken.
+
+Each call first asks the module's direct way, which serves dense tensors that fit and costs least; what it refuses goes the
+long way here, which copies what is not dense and names what does not fit.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +22,15 @@ try:
     import bptt_native as native
 except ImportError as error:
     native, MISSING = None, f"not installed: pip install ./native ({error})"
+_DIRECT = native is not None and native.attach(Tensor, torch.nn.Parameter)
 
 CELLS = {"rnn": 0, "gru": 1, "lstm": 2}
 ACTIVATIONS = {"tanh": 0, "relu": 1, "identity": 2}
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 _MOST_THREADS = 256
 
-Inputs = tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
-"""x, h0, c0, then the weights; the state is ``[B, ...]``, or ``[1, B, ...]`` as torch's layers stack it."""
+Inputs = tuple[Tensor, Tensor | None, Tensor | None, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
+"""x, h0, c0, the weights. The state is ``[B, ...]``, or ``[1, B, ...]`` as torch's layers stack it; no h0: zero, stacked."""
 NAMES = ("x", "h", "c", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
@@ -40,6 +45,7 @@ class Plan:
     lstm: bool
     shapes: tuple[tuple[int, ...] | None, ...]  # of the weights, in their order
     clip_step: float
+    direct: Any  # one call that checks, makes the results and computes; None where this torch does not offer its means
 
 
 @lru_cache(maxsize=1024)
@@ -47,10 +53,13 @@ def plan_of(layer: Layer) -> Plan:
     """The plan of a layer that the native kernels serve."""
     hidden, out = layer.hidden_size, layer.proj_size or layer.hidden_size
     stacked = GATES[layer.cell] * hidden
+    cell, activation = CELLS[layer.cell], ACTIVATIONS[layer.activation] if layer.cell == "rnn" else 0  # type: ignore[index]
+    clip_step = math.inf if layer.clip_step is None else float(layer.clip_step)
+    sizes = (layer.input_size, hidden, layer.proj_size)
     return Plan(
         layer,
-        CELLS[layer.cell],
-        ACTIVATIONS[layer.activation] if layer.cell == "rnn" else 0,  # type: ignore[index]
+        cell,
+        activation,
         out,
         layer.cell == "lstm",
         (
@@ -60,13 +69,23 @@ def plan_of(layer: Layer) -> Plan:
             (stacked,),
             (layer.proj_size, hidden) if layer.proj_size else None,
         ),
-        math.inf if layer.clip_step is None else float(layer.clip_step),
+        clip_step,
+        native.Direct(cell, activation, layer.reverse, *sizes, clip_step) if _DIRECT else None,
     )
 
 
 def tape_of_a_row(double: bool, layer: Layer) -> list[int]:
     """Elements of the two parts of the tape for one step of one row, on the instruction set in use."""
     return list(native.tape(double, CELLS[layer.cell], 1, 1, layer.input_size, layer.hidden_size))
+
+
+def with_state(plan: Plan, inputs: Inputs) -> Inputs:
+    """The inputs with zeros for a state that is not given."""
+    x, h0, c0, *weights = inputs
+    if h0 is not None or x.ndim != 3:
+        return inputs
+    h0 = x.new_zeros(1, x.shape[1], plan.out)
+    return (x, h0, x.new_zeros(1, x.shape[1], plan.layer.hidden_size) if plan.lstm else c0, *weights)  # type: ignore[return-value]
 
 
 def forward(
@@ -76,6 +95,10 @@ def forward(
 
     **Raises** ``ValueError`` or ``TypeError`` for what does not fit, ``MemoryError`` where there is not enough memory.
     """
+    threads = min(torch.get_num_threads(), _MOST_THREADS)
+    if plan.direct is not None and (made := plan.direct.forward(inputs, mask, reset, keep, threads)) is not None:
+        return made  # type: ignore[no-any-return]
+    inputs = with_state(plan, inputs)
     check(plan, inputs, mask, reset)
     x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr = inputs
     x, mask, reset = _features_side_by_side(x), _dense(mask), _dense(reset)
@@ -107,7 +130,7 @@ def forward(
         hidden,
         layer.proj_size,
         plan.clip_step,
-        min(torch.get_num_threads(), _MOST_THREADS),
+        threads,
         0 if mask is None else mask.data_ptr(),
         0 if reset is None else reset.data_ptr(),
         *x.stride()[:2],
@@ -136,13 +159,19 @@ def backward(
     mask: Tensor | None,
     reset: Tensor | None,
     tape: tuple[Tensor, Tensor | None, Tensor | None],
-    errors: Sequence[Tensor | None],
-    wanted: Sequence[bool],
-) -> list[Tensor | None]:
+    errors: tuple[Tensor | None, ...],
+    wanted: tuple[bool, ...],
+) -> Sequence[Tensor | None]:
     """The gradients of ``inputs`` where ``wanted``, from y and the tape, and the errors of y, h and c.
 
     **Raises** as `forward` does.
     """
+    threads = min(torch.get_num_threads(), _MOST_THREADS)
+    if plan.direct is not None:
+        made = plan.direct.backward(inputs, mask, reset, tape, errors, wanted, threads)
+        if made is not None:
+            return made  # type: ignore[no-any-return]
+    inputs = with_state(plan, inputs)
     check(plan, inputs, mask, reset)  # again: .data of a saved tensor may have been given another shape since
     x, h0, c0, w_ih, w_hh, _, _, w_hr = inputs
     y, gates, cells = tape
@@ -170,7 +199,7 @@ def backward(
         layer.hidden_size,
         layer.proj_size,
         plan.clip_step,
-        min(torch.get_num_threads(), _MOST_THREADS),
+        threads,
         0 if mask is None else mask.data_ptr(),
         0 if reset is None else reset.data_ptr(),
         *x.stride()[:2],
@@ -182,6 +211,7 @@ def backward(
 def check(plan: Plan, inputs: Inputs, mask: Tensor | None, reset: Tensor | None) -> None:
     """**Raises** ``ValueError`` or ``TypeError`` unless every size, dtype and device is what the layer says."""
     x, h0, c0, *weights = inputs
+    assert h0 is not None  # with_state
     layer = plan.layer
     if x.ndim != 3 or x.shape[0] == 0:
         raise ValueError(f"x is {list(x.shape)}, expected [T, B, I] with at least one step")

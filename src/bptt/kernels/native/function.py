@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Several
 from typing import Any
 
 import torch
@@ -45,11 +44,12 @@ def differentiable(
     inputs: Inputs,
     mask: Tensor | None,
     reset: Tensor | None,
-    errors: Several[Tensor | None],
-    wanted: Several[bool],
+    errors: tuple[Tensor | None, ...],
+    wanted: tuple[bool, ...],
 ) -> list[Tensor | None]:
     """The gradients with a graph behind them, by the reference."""
-    x, h0, c0, *weights = inputs
+    x, h0, c0, *weights = calls.with_state(plan, inputs)
+    assert h0 is not None
     stacked = h0.ndim == 3
     with torch.enable_grad():
         given = (h0,) if c0 is None else (h0, c0)

@@ -10,14 +10,16 @@ from bptt.kernels.contract import Layer, Rows, State, Weights
 from bptt.kernels.native import calls, operators
 from bptt.kernels.native.function import Sequence
 
+# Addresses of these are no secret to anyone; what else looks on (compilers, modes, subclasses) sees operators.
 _PLAIN = (Tensor, nn.Parameter)
+_compiling, _modes = torch.compiler.is_compiling, torch._C._len_torch_dispatch_stack
+_transform, _trace = torch._C._functorch.peek_interpreter_stack, torch._C._get_tracing_state
 
 
 class Native:
     """Serves float32 and float64 on the CPU, every cell; gradients of gradients come from the reference."""
 
     name = "native"
-    stacked_states = True
 
     def why_not(self, layer: Layer, x: Tensor, rows: Rows) -> str | None:  # noqa: ARG002
         """Why these kernels cannot compute this layer here."""
@@ -34,31 +36,29 @@ class Native:
             return f"the native RNN knows {', '.join(calls.ACTIVATIONS)}, not {name}"
         if torch.is_autocast_enabled("cpu"):
             return "the native kernels compute in the dtype of x, not in autocast's"
-        return None if torch.compiler.is_compiling() else _transformed()
+        return None if _compiling() else _transformed()
 
-    def run(self, layer: Layer, weights: Weights, x: Tensor, state: State, rows: Rows) -> tuple[Tensor, State]:
-        """One layer, one direction; see `bptt.kernels.reference`. The state may be ``[1, B, H]`` too, and stays so."""
-        h0, c0 = state if layer.cell == "lstm" else (state[0], None)
-        if _watched(x):
+    def run(self, layer: Layer, weights: Weights, x: Tensor, state: State | None, rows: Rows) -> tuple[Tensor, State]:
+        """One layer, one direction; see `bptt.kernels.reference`.
+
+        The state may also be ``[1, B, H]``, as torch's layers stack it, or ``None``: zero. The final state is then stacked.
+        """
+        h0, c0 = (None, None) if state is None else state if layer.cell == "lstm" else (state[0], None)
+        if _compiling() or type(x) not in _PLAIN or _modes() > 0:
             return operators.sequence(layer, (x, h0, c0, *weights), rows)
-        plan = calls.plan_of(layer)
+        plan, mask, reset = calls.plan_of(layer), rows.mask, rows.reset
         if torch.is_grad_enabled():
-            y, *final = Sequence.apply(plan, *rows, x, h0, c0, *weights)  # type: ignore[no-untyped-call]
+            y, *final = Sequence.apply(plan, mask, reset, x, h0, c0, *weights)  # type: ignore[no-untyped-call]
             return y, tuple(final)
-        y, h, c, _, _ = calls.forward(plan, (x, h0, c0, *weights), *rows, keep=False)
+        y, h, c, _, _ = calls.forward(plan, (x, h0, c0, *weights), mask, reset, False)
         return y, (h,) if c is None else (h, c)
 
 
-def _watched(x: Tensor) -> bool:
-    """Whether something other than plain tensors looks on, which addresses would escape: compilers, modes, subclasses."""
-    return torch.compiler.is_compiling() or type(x) not in _PLAIN or torch._C._len_torch_dispatch_stack() > 0
-
-
 def _transformed() -> str | None:
-    if torch._C._functorch.peek_interpreter_stack() is not None:
+    if _transform() is not None:
         return "the native kernels take no part in torch.func's transforms (grad, vmap, jvp)"
     if forward_ad._current_level >= 0:
         return "the native kernels know no forward-mode differentiation"
-    if torch._C._get_tracing_state() is not None:
+    if _trace() is not None:
         return "torch.jit.trace cannot record the native kernels; torch.export can"
     return None

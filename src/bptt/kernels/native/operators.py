@@ -56,7 +56,7 @@ def _sequence_backward(*given: Any) -> tuple[Tensor, ...]:
         given[:8], given[8], given[9], given[10:13], given[13:16], given[16:20], given[20],
     )  # fmt: skip
     plan = calls.plan_of(_layer(inputs, *layer))
-    found = calls.backward(plan, inputs, mask, reset, tape, errors, wanted)
+    found = calls.backward(plan, inputs, mask, reset, tape, errors, tuple(wanted))
     return tuple(given[0].new_empty(0) if part is None else part for part in found)
 
 
@@ -89,7 +89,7 @@ def _keep_for_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, 
 def _autograd(ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
     *given, y, gates, cells = ctx.saved_tensors
     inputs, mask, reset = tuple(given[:8]), given[8], given[9]
-    wanted = list(ctx.needs_input_grad[:8])
+    wanted = tuple(ctx.needs_input_grad[:8])
     if not ctx.kept:
         raise RuntimeError("bptt::sequence was called with tape=None: then it has no gradients")
     if inputs[2] is None:
@@ -98,7 +98,7 @@ def _autograd(ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None,
         plan = calls.plan_of(_layer(inputs, *ctx.layer))
         found = differentiable(plan, inputs, mask, reset, (dy, dh, dc), wanted)
         return (*found, *[None] * 7)
-    made = torch.ops.bptt.sequence_backward(*inputs, mask, reset, y, gates, cells, dy, dh, dc, *ctx.layer, wanted)
+    made = torch.ops.bptt.sequence_backward(*inputs, mask, reset, y, gates, cells, dy, dh, dc, *ctx.layer, list(wanted))
     found = [g if want and t is not None else None for g, t, want in zip(made, inputs, wanted, strict=True)]
     return (*found, *[None] * 7)
 
@@ -110,6 +110,10 @@ def _tape(double: bool, cell: str, inputs: int, hidden: int) -> list[int]:
 
 def sequence(layer: Layer, inputs: Inputs, rows: Rows) -> tuple[Tensor, State]:
     """y and the final state, with autograd behind them."""
+    if inputs[1] is None:
+        x, shape = inputs[0], (1, inputs[0].shape[1])
+        h0 = x.new_zeros(*shape, layer.proj_size or layer.hidden_size)
+        inputs = (x, h0, x.new_zeros(*shape, layer.hidden_size) if layer.cell == "lstm" else None, *inputs[3:])
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs)
     tape = _tape(inputs[0].dtype is torch.float64, layer.cell, layer.input_size, layer.hidden_size) if keep else None
     clip = None if layer.clip_step is None else float(layer.clip_step)
