@@ -177,6 +177,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_touched(tmp_path
         run.fit(epochs=2)
     message = str(raised.value)
     assert "at update 4 (epoch 1, steps 12..16 of sequence 0)" in message
+    assert "the loss is nan (step 13: x is not finite)" in message
     assert "gradient norm nan, one update before " in message
     assert "last finite loss per target " in message
     assert f"The last good checkpoint is {tmp_path / 'run' / 'checkpoints' / '00000001'}" in message
@@ -202,6 +203,20 @@ def test_a_gradient_that_is_not_finite_stops_too() -> None:
         with pytest.raises(Diverged, match=r"the gradient norm is (inf|nan) \(the loss \d"):
             run_of(model=model, loss=lambda y, t: (Steep.apply(y) - t).square().sum(), clip=clip).fit(updates=2)
         assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+def test_a_window_without_a_target_does_not_move_the_weights() -> None:
+    x, target = torch.ones(12, 2, 2), torch.full((12, 2, 1), math.nan)
+    target[:4] = 1.0
+    seen = {}
+
+    def keep(moment: Any) -> None:
+        seen[moment.update] = moment.model.readout.weight.detach().clone()
+
+    run = run_of(data=(x, target), through=bptt.Truncated(4), optimizer="adam", logs=Logs(1, False), callbacks=[keep])
+    run.fit(epochs=1)
+    assert torch.equal(seen[1], seen[3])  # momentum alone would have moved them
+    assert len(seen) == 3
 
 
 def test_a_validation_loss_that_is_not_finite_stops() -> None:

@@ -124,7 +124,15 @@ class Loop:
 
     def _open(self, sequence: Any) -> Backprop:
         run = self.run
-        windows = backprop(run.model, run.loss, sequence, through=run.through, reduction=run.reduction, resume=self._within)
+        windows = backprop(
+            run.model,
+            run.loss,
+            sequence,
+            through=run.through,
+            reduction=run.reduction,
+            resume=self._within,
+            check_finite=False,  # it is refused with more to say
+        )
         if self._random is not None:
             set_random_state(self._random)  # opening a sequence in its middle may have drawn numbers
             self._random = None
@@ -136,12 +144,14 @@ class Loop:
         loss, norm = float(window.loss), run.clip(self._trained)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise in_training(run, at, self.telling, window, loss, norm, self._saved_update)
-        run.optimizer.step()
+        if window.count:  # without a target there is no gradient, and momentum alone should not move the weights
+            run.optimizer.step()
         for parameter in self._parameters:
             parameter.grad = None
         telling = self.telling
         telling.lr, telling.norm, telling.loss = float(run.optimizer.param_groups[0]["lr"]), norm, loss / max(window.count, 1)
-        self._reschedule("update")
+        if window.count:
+            self._reschedule("update")
         at.update += 1
         at.steps += window.steps
         at.targets += window.count
