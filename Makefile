@@ -11,7 +11,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH := $(shell sed -n 's/^\(torch==[0-9.]*\).*/\1/p' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test native test-slow lint format lock clean
+.PHONY: demo test native problems test-slow lint format lock clean
 
 demo: $(NATIVE)
 	$(BIN)/bptt demo
@@ -23,6 +23,10 @@ test: $(NATIVE)
 native: $(READY)
 	$(PIP) install ./native
 	@touch $(NATIVE)
+
+# Adding, copy, temporal order and embedded Reber by every strategy: docs/problems.md. Half an hour.
+problems: $(NATIVE)
+	$(BIN)/python benchmarks/problems.py --out docs
 
 test-slow: $(NATIVE)
 	$(BIN)/python -m pytest -m slow
