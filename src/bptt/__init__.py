@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from bptt.evaluation import evaluate as evaluate
     from bptt.executor import Backprop as Backprop, backprop as backprop
     from bptt.loss import CrossEntropy as CrossEntropy, SquaredError as SquaredError
+    from bptt.newton import Newton as Newton
     from bptt.through import (
         RTRL as RTRL,
         UORO as UORO,
@@ -27,6 +28,7 @@ _HOMES = {
     "Backprop": "executor",
     "CrossEntropy": "loss",
     "Full": "through",
+    "Newton": "newton",
     "Piece": "data",
     "RTRL": "through",
     "Run": "train",

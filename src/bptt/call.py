@@ -107,17 +107,17 @@ class Caller:
         for stretch in states.stretches(steps, mask, reset):
             a, b = stretch.start, stretch.stop
             if stretch.fresh is not None and state is not None:
-                state = states.choose_rows(~stretch.fresh, state, self._fresh(state, rows), dims)
+                state = states.choose_rows(~stretch.fresh, state, self.fresh(state, rows), dims)
             part = states.map_leaves(lambda t, a=a, b=b: t[a:b], x)  # type: ignore[misc]
             y, after = self._one(part, state, where, {name: flags[a:b] for name, flags in inside.items()})
             if stretch.present is not None:
-                before = self._fresh(after, rows) if state is None else state
+                before = self.fresh(after, rows) if state is None else state
                 after = states.choose_rows(stretch.present, after, before, dims)
             outputs.append(y)
             state = after
         return _joined(outputs), state
 
-    def _fresh(self, like: State, rows: int) -> State:
+    def fresh(self, like: State, rows: int) -> State:
         """The state of a row that has not begun: what the module says, else zero, as in torch."""
         initial = getattr(self._core, "initial_state", None)
         return initial(rows) if callable(initial) and not isinstance(initial, Tensor) else states.zeros(like)

@@ -176,6 +176,17 @@ def batch_dim(name: str, leaf: Tensor, rows: int) -> int | None:
     )
 
 
+def likely_batch_dim(name: str, leaf: Tensor, rows: int) -> int | None:
+    """Which dimension of a state tensor probably counts the rows, where `batch_dim` cannot tell: of [B, ...] or [L, B, ...].
+
+    **Raises** ``ValueError`` where no dimension has that size.
+    """
+    places = [dim for dim, size in enumerate(leaf.shape) if size == rows]
+    if leaf.ndim and not places:
+        raise ValueError(f"{name} is {_kind(leaf)}: no dimension of size {rows}, so its rows cannot be told apart")
+    return 1 if leaf.ndim > 2 and 1 in places else places[0] if places else None
+
+
 def choose_rows(rows: Tensor, chosen: State, otherwise: State, dims: Callable[[str, Tensor], int | None]) -> State:
     """Row by row, the state ``chosen`` where ``rows`` [B] is true, else ``otherwise``; ``dims`` finds the batch dimension.
 

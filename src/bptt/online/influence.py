@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bptt.online.layout import Layout
+from bptt.layout import Layout
 from bptt.online.step import Step
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bptt import state as states
 from bptt.call import Caller, evaluating as in_evaluation
 from bptt.data.piece import Piece
-from bptt.online.layout import Layout
+from bptt.layout import Layout
 from bptt.online.step import Step
 from bptt.state import State
 
@@ -32,18 +32,15 @@ class Probe:
 
     def layout(self) -> Layout:
         """The layout of the state, its rows together where one of them depends on another (as batch normalisation makes it)."""
-        for dims in (self._call.dims(self.rows), self._likely):
+
+        def likely(name: str, leaf: Tensor) -> int | None:
+            return states.likely_batch_dim(name, leaf, self.rows)
+
+        for dims in (self._call.dims(self.rows), likely):
             layout = Layout(self._template, self.rows, dims)
             if layout.rows == self.rows and (self.rows == 1 or self._apart(layout)):
                 return layout
-        return Layout(self._template, self.rows, self._likely, apart=False)
-
-    def _likely(self, name: str, leaf: Tensor) -> int | None:
-        """Where the rows probably are, of several dimensions of their number: [B, ...] or [L, B, ...]."""
-        places = [dim for dim, size in enumerate(leaf.shape) if size == self.rows]
-        if leaf.ndim and not places:
-            raise ValueError(f"{name} has no dimension of size {self.rows}")
-        return 1 if leaf.ndim > 2 and 1 in places else places[0] if places else None
+        return Layout(self._template, self.rows, likely, apart=False)
 
     def _apart(self, layout: Layout) -> bool:
         """Whether no row of the state depends on another; a dimension of which that is true serves, batch or not."""

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bptt.layout import Layout
 from bptt.online.influence import Influence
-from bptt.online.layout import Layout
 from bptt.online.pattern import Pattern, colours
 from bptt.online.step import Step
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bptt.jacobian import products
+
 
 class Step:
     """s_t = F(s_{t-1}, x_t; W): ``before [R, n]``, a leaf (``None``: from the initial state), and ``after [R, n]``."""
@@ -56,19 +58,4 @@ class Step:
         return nothing if found is None else found.detach()
 
     def _products(self, inputs: list[Tensor], vectors: Tensor) -> list[Tensor | None]:
-        if not self.after.requires_grad or not inputs:
-            return [None] * len(inputs)
-        try:
-            found: tuple[Tensor | None, ...] = torch.autograd.grad(
-                self.after, inputs, vectors, retain_graph=True, allow_unused=True, is_grads_batched=True
-            )
-        except (RuntimeError, TypeError):
-            # A backward pass of the module's own that takes one error at a time; if it fails on that too, it says why.
-            each = [torch.autograd.grad(self.after, inputs, v, retain_graph=True, allow_unused=True) for v in vectors]
-            found = tuple(_stacked(column) for column in zip(*each, strict=True))
-        return [None if g is None else g.detach().reshape(len(vectors), -1) for g in found]
-
-
-def _stacked(column: tuple[Tensor | None, ...]) -> Tensor | None:
-    given = [g.to_dense() if g.is_sparse else g for g in column if g is not None]
-    return torch.stack(given) if given else None
+        return [None if g is None else g.reshape(len(vectors), -1) for g in products(self.after, inputs, vectors)]
