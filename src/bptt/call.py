@@ -23,7 +23,7 @@ class Caller:
     def __init__(self, model: nn.Module) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-        self._model, self._core = model, _unwrapped(model)
+        self.model, self._core = model, _unwrapped(model)
         name = type(self._core).__name__
         if getattr(self._core, "batch_first", False) is True and hasattr(self._core, "hidden_size"):
             raise ValueError(f"{name} has batch_first=True, but a sequence has time first, [T, B, ...]")
@@ -36,11 +36,11 @@ class Caller:
         self.whole = _needs_whole(self._core)
         self.trainable = any(parameter.requires_grad for parameter in model.parameters())
         found = {parameter.device for parameter in model.parameters() if parameter.device.type not in ("cpu", "meta")}
-        self._devices = tuple(sorted(found, key=str))
+        self.devices = tuple(sorted(found, key=str))
 
     def randomness(self) -> Randomness:
         """The present random state of the devices that the model lives on."""
-        return Randomness.now(self._devices)
+        return Randomness.now(self.devices)
 
     def check_span(self, start: int, stop: int, upto: Upto) -> None:
         """Refuses a part of a sequence for a module that needs the whole."""
@@ -74,7 +74,7 @@ class Caller:
         given = states.leaves(state)
         versions = [leaf._version for leaf in given]
         try:
-            result = self._model(x, state, **flags)
+            result = self.model(x, state, **flags)
         except (IndexError, TypeError, AttributeError) as error:
             if state is None or self._expected is not None:
                 raise
@@ -131,7 +131,7 @@ class Caller:
     def structure(self, piece: Piece) -> State:
         """A state of the module's structure, from one step whose values and random numbers leave no trace."""
         random = self.randomness()
-        with evaluating(self._model), torch.no_grad():
+        with evaluating(self.model), torch.no_grad():
             _, state = self._one(states.map_leaves(lambda t: t[:1], piece.x), None, "finding the state's structure", {})
         random.put_back()
         return state
@@ -139,7 +139,7 @@ class Caller:
     @contextmanager
     def other_buffers(self) -> Iterator[None]:
         """What runs inside changes copies of the module's buffers: a step that runs again is not counted again."""
-        originals = [(part, name, b) for part in self._model.modules() for name, b in part._buffers.items() if b is not None]
+        originals = [(part, name, b) for part in self.model.modules() for name, b in part._buffers.items() if b is not None]
         for part, name, buffer in originals:
             part._buffers[name] = buffer.clone()
         try:

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bptt import state as states
-from bptt.call import Caller
-from bptt.data.reader import reader
-from bptt.kept import Aside, Kept, Place, Tape
-from bptt.loss import check_loss, counted
+from bptt.ask import Answers
+from bptt.carry import Carrier, Loss as Loss, Reduction as Reduction
+from bptt.kept import Kept, Place
+from bptt.loss import check_loss
+from bptt.outlook import Outlook
+from bptt.probe import missing_gradients, probe
 from bptt.randomness import Randomness
 from bptt.state import State
 from bptt.through import Full, Strategy
 from bptt.through.online import ForwardInTime
-from bptt.through.plan import Action, Back, Drop, HandBack, Keep, Load, Run
+from bptt.through.plan import Action, Draw, Drop, HandBack, Keep, Outline, Probe, Taken, Weigh
 from bptt.window import Sums, Window
-
-Loss = Callable[[Any, Any], Tensor]
-Reduction = Literal["sum", "mean", "rows"]
 
 
 def backprop(
@@ -35,6 +33,7 @@ def backprop(
     state: State = None,
     reduction: Reduction = "sum",
     resume: dict[str, Any] | None = None,
+    check_finite: bool = True,
 ) -> Backprop:
     """Runs ``model`` over ``sequence`` and carries the error back through time, window by window.
 
@@ -56,19 +55,24 @@ def backprop(
     - ``resume``: what `Backprop.state_dict` gave; goes on after that window, as if it had never stopped. Weights, optimizer
       and sequence are the caller's to bring back; a stream begins again from its start.
 
+    - ``check_finite``: refuse a loss that is infinite or no number, naming the first step where that appeared; where false,
+      ``window.not_finite`` names it.
+
     Gradients add to those that stand in ``p.grad``, as with ``tensor.backward()``. Between windows the optimizer may step.
 
     **Raises** ``TypeError`` or ``ValueError`` for what cannot be run: at once for a loss known to be a mean or a sequence
-    whose parts do not fit, with the first window for a module that does not keep to the form above.
+    whose parts do not fit, with the first window for a module that does not keep to the form above, or a loss that is no sum.
     """
     if isinstance(through, ForwardInTime):
         from bptt.forward import Forward  # it is a Backprop, and so comes after it
 
         return Forward(model, loss, sequence, through, state, reduction, resume)
-    return Backprop(model, loss, sequence, through or Full(), state, reduction, resume)
+    made = Backprop(model, loss, sequence, through or Full(), state, reduction, resume)
+    made._check_finite = check_finite
+    return made
 
 
-class Backprop(Iterator[Window]):
+class Backprop(Carrier, Iterator[Window]):
     """An iterator over windows; see `backprop`."""
 
     def __init__(
@@ -87,19 +91,14 @@ class Backprop(Iterator[Window]):
             raise ValueError(f"reduction must be 'sum', 'mean' or 'rows', got {reduction!r}")
         check_loss(loss)
         states.check_known(state, "the initial state")
-        self._call = Caller(model)
-        self._loss, self._reduction = loss, reduction
-        self._reader = reader(sequence)
-        self._plan = through.plan(self._reader.upto)
-        self._initial = state
-        self._present: State = state
-        self._kept: dict[int, Kept] = {}
-        self._tapes: list[Tape] = []
-        self._error: list[Tensor | None] = []
-        self._aside: Aside | None = None
-        self._sums = Sums()
-        self._entered = False
-        self._at = Place(0, 0, state, {})
+        super().__init__(model, loss, sequence, state, reduction, Answers(through), getattr(through, "disk", None))
+        plan = through.plan(self._reader.upto)
+        self._plan: Generator[Action, Any, None] = plan if isinstance(plan, Generator) else (action for action in plan)
+        self._answer: Any = None
+        self._ahead: Action | None = None
+        self._started = False
+        self._outlook = Outlook(str(through))
+        self._at = Place(0, 0, state, {}, self._answers.moment())
         self._broken: str | None = None
         if resume is not None:
             self._resume(resume)
@@ -112,16 +111,27 @@ class Backprop(Iterator[Window]):
             )
         if torch.is_inference_mode_enabled():
             raise RuntimeError("torch.inference_mode() keeps no history, so no error can be carried back: leave it out")
+        self._started = True
         try:
-            for action in self._plan:
+            while (action := self._next()) is not None:
                 if isinstance(action, HandBack):
                     return self._hand_back(action)
                 self._carry_out(action)
         except BaseException as error:
             self._broken = type(error).__name__
-            self._put_aside(None)
+            self._return()
+            self._stop_counting()
+            self._kept.close()
             raise
+        self._kept.close()
         raise StopIteration
+
+    @property
+    def plan(self) -> Outlook:
+        """What will be done, as far as it is known, and what it took; with a budget of memory, probes run first."""
+        if not self._started and self._ahead is None:
+            self._ahead = self._next()
+        return self._outlook
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on after the last window handed back: nested dicts and lists of tensors, numbers and text.
@@ -138,147 +148,60 @@ class Backprop(Iterator[Window]):
                 for at, kept in place.kept.items()
             ],
             "random": self._call.randomness().state_dict(),
+            "strategy": self._answers.state_dict(place.strategy),
         }
 
-    def _carry_out(self, action: Action) -> None:
-        match action:
-            case Run(replay=()):
-                self._put_aside(None)
-                self._run(action)
-                if action.start in self._kept:
-                    kept = self._kept[action.start]
-                    kept.drew = kept.random != self._call.randomness()
-            case Run():
-                self._run_again(action)
-            case Back():
-                self._back(action)
-            case Keep(at):
-                self._kept[at] = Kept(self._present, self._call.randomness())
-            case Load(at):
-                self._present = self._kept[at].state
-            case Drop(at):
-                del self._kept[at]
-                self._reader.forget(min(self._kept, default=at))
-
-    def _run(self, run: Run) -> None:
-        where = f"steps {run.start}..{run.stop}"
-        self._call.check_span(run.start, run.stop, self._reader.upto)
-        joined = run.tape and bool(self._tapes)
-        present = self._present
-        if joined:
-            present = states.inlet(present)
-        elif run.tape and present is self._initial:
-            self._enter_initial()
-        elif present is not None:
-            present = states.detach(present)
-        with torch.set_grad_enabled(run.tape):
-            piece = self._reader.read(run.start, run.stop)
-            y, after = self._call(piece, present, where)
-            made = None
-            if run.count:
-                made, count = counted(self._loss, y, piece, where)
-                self._sums.add(made, count, piece)
-                if run.tape and count and not made.requires_grad and any(leaf.requires_grad for leaf in states.leaves(y)):
-                    raise ValueError(
-                        f"{where}: the loss has no connection to y: it must be made by torch operations on y, without .item(), "
-                        ".detach() or NumPy on the way"
-                    )
-        if run.tape:
-            self._tapes.append(Tape(run.start, present if joined else None, after, made))
-        self._present = states.detach(after)
-
-    def _run_again(self, run: Run) -> None:
-        """A replay: in one stretch, unless the first runs drew random numbers, which come again only with the same cuts."""
-        starts = run.replay if any(self._kept[at].drew for at in run.replay) else run.replay[:1]
-        for start, stop in itertools.pairwise([*starts, run.stop]):
-            self._put_aside(self._kept[start].random if len(starts) > 1 or self._kept[start].drew else None, again=True)
-            self._run(dataclasses.replace(run, start=start, stop=stop))
-
-    def _put_aside(self, random: Randomness | None, again: bool = False) -> None:
-        """Before a replay: sets the random numbers and buffers of the present aside; after the last one, puts them back."""
-        if again and self._aside is None:
-            self._aside = Aside(self._call)
-        if again and random is not None:
-            random.put_back()
-        if not again and self._aside is not None:
-            self._aside.put_back()
-            self._aside = None
-
-    def _back(self, back: Back) -> None:
-        """Reverses the tapes of one run, newest first; a replay may have made several."""
-        gain = back.gain
+    def _next(self) -> Action | None:
+        """The plan's next action that is to be carried out; questions are answered on the way."""
+        if self._ahead is not None:
+            action, self._ahead = self._ahead, None
+            return action
         while True:
-            tape = self._tapes.pop()
-            self._reverse(tape, gain)
-            if tape.start <= back.start:
-                return
-            gain = 1.0
-
-    def _reverse(self, tape: Tape, gain: float) -> None:
-        roots: list[Tensor] = []
-        errors: list[Tensor | None] = []
-        if tape.loss is not None and tape.loss.requires_grad:
-            roots.append(tape.loss)
-            errors.append(self._seed(tape.loss))
-        for leaf, error in zip(states.leaves(tape.after), self._error, strict=False):
-            if error is not None and leaf.requires_grad:
-                roots.append(leaf)
-                errors.append(error if gain == 1 else error * gain)
-        if roots:
+            answer, self._answer = self._answer, None
             try:
-                torch.autograd.backward(roots, errors)
-            except RuntimeError as error:
-                if "second time" not in str(error):
-                    raise
-                raise ValueError(
-                    "the graph reaches beyond this window: x, target, or a tensor kept inside the model carries history that "
-                    "an earlier window has used up; detach it, make it part of the model, or use through=bptt.Full()"
-                ) from error
-        elif tape.loss is not None and not self._call.trainable:
-            raise ValueError("the loss depends on no parameter that requires a gradient: there is nothing to train")
-        self._error = [] if tape.before is None else [leaf.grad for leaf in states.leaves(tape.before)]
+                action = self._plan.send(answer)
+            except StopIteration:
+                return None
+            if isinstance(action, (Probe, Draw, Weigh)):
+                self._answer = self._answers.to(action, self._probe)
+            elif not self._outlook.told(action):
+                return action
+            elif isinstance(action, Outline):
+                self._count_from = action.segment if action.budget is not None else None
+                self._outlook.gradients = missing_gradients(self._call.model)
 
-    def _seed(self, loss: Tensor) -> Tensor | None:
-        if self._reduction == "sum":
-            return None
-        share = self._sums.count if self._reduction == "mean" else self._sums.rows
-        return torch.full_like(loss, 1 / max(share, 1))
+    def _probe(self, steps: int) -> Taken:
+        return probe(self._call, self._reader, self._loss, self._initial, steps)
 
     def _hand_back(self, action: HandBack) -> Window:
+        self._return()
+        self._outlook.saw(self._taped, self._kept.most, self._reader.held())
         sums, self._sums = self._sums, Sums()
         if sums.loss is None:
             raise ValueError(f"the plan hands back {action.start}..{action.stop} without having run a step of it")
-        self._error = []
+        self._error, self._since, self._begin = [], None, action.stop
         if not self._kept:
             self._reader.forget(action.stop)
-        self._at = Place(self._at.windows + 1, action.stop, self._present, dict(self._kept))
-        return Window(sums.loss, sums.count, action.start, action.stop, self._present)
-
-    def _enter_initial(self) -> None:
-        """The error of this window goes on into the graph that made the initial state: possible once."""
-        carried = [name for name, leaf in states.named_leaves(self._initial) if leaf.grad_fn is not None]
-        if carried and self._entered:
-            raise ValueError(
-                f"{carried[0]} carries a graph, and a second window reaches back to it, whose optimizer step may have changed "
-                "the weights that made it: use through=bptt.Full(), or detach the initial state"
-            )
-        self._entered = True
+        self._at = Place(self._at.windows + 1, action.stop, self._present, self._kept.snapshot(), self._answers.moment())
+        found, self._not_finite = self._not_finite, None
+        return Window(sums.loss, sums.count, action.start, action.stop, self._present, found)
 
     def _saved(self, state: State) -> dict[str, Any] | None:
         """``None`` stands for the initial state."""
         return None if state is self._initial else states.dump(state)
 
     def _resume(self, saved: dict[str, Any]) -> None:
+        self._answers.load_state_dict(saved["strategy"])
         place, kept = self._at, set[int]()
         while place.windows < saved["windows"]:
-            match next(self._plan, None):
+            match self._next():
                 case Keep(at):
                     kept.add(at)
                 case Drop(at):
                     kept.remove(at)
                     self._reader.forget(min(kept, default=at))
                 case HandBack(_, stop):
-                    place = Place(place.windows + 1, stop, None, {})
+                    place = dataclasses.replace(place, windows=place.windows + 1, position=stop)
                     if not kept:
                         self._reader.forget(stop)
                 case None:
@@ -298,6 +221,8 @@ class Backprop(Iterator[Window]):
         self._present = restored(saved["present"])
         for item in saved["kept"]:
             random = Randomness.from_state_dict(item["random"])
-            self._kept[item["at"]] = Kept(restored(item["state"]), random, item["drew"])
+            self._kept.put(item["at"], Kept(restored(item["state"]), random, item["drew"]))
         Randomness.from_state_dict(saved["random"]).put_back()
-        self._at = Place(place.windows, place.position, self._present, dict(self._kept))
+        self._begin, self._started = place.position, place.windows > 0
+        moment = self._answers.moment()
+        self._at = Place(place.windows, place.position, self._present, self._kept.snapshot(), moment)

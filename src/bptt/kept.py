@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
+from bptt import state as states
 from bptt.call import Caller
+from bptt.disk import Folder
+from bptt.memory import kept_bytes
 from bptt.randomness import Randomness
 from bptt.state import State
 
@@ -23,7 +27,7 @@ class Tape:
 
 @dataclass
 class Kept:
-    """A state kept, the random state before the run that began there, and whether that run drew random numbers."""
+    """A state kept, the random state before the run that began there, and whether random numbers were drawn since."""
 
     state: State
     random: Randomness
@@ -32,12 +36,85 @@ class Kept:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the last window ended."""
+    """Where the last window ended; ``strategy`` is the moment that `bptt.ask.Answers` was at."""
 
     windows: int
     position: int
     present: State
     kept: dict[int, Kept]
+    strategy: Any
+
+
+class Store:
+    """The states kept, by boundary, in memory or in files of ``folder``; knows what they take, and took at most."""
+
+    def __init__(self, folder: str | None = None) -> None:
+        self._kept: dict[int, Kept] = {}
+        self._bytes: dict[int, int] = {}
+        self._random: Randomness | None = None
+        self._folder = None if folder is None else Folder(folder)
+        self.bytes = self.most = 0
+
+    def __contains__(self, at: object) -> bool:
+        return at in self._kept
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, at: int) -> Kept:
+        kept = self._kept[at]
+        if self._folder is not None and at in self._folder:
+            return Kept(self._folder.read(at, kept.state), kept.random, kept.drew)
+        return kept
+
+    def random(self, at: int | None) -> Randomness:
+        """The random state that was kept there."""
+        assert at is not None
+        return self._kept[at].random
+
+    def drew(self, at: int | None) -> bool:
+        """Whether random numbers have been drawn since this state was kept."""
+        return at is not None and at in self._kept and self._kept[at].drew
+
+    def mark_drawn(self, at: int | None) -> None:
+        """Random numbers have been drawn since this state was kept."""
+        assert at is not None
+        self._kept[at].drew = True
+
+    def put(self, at: int, kept: Kept, disk: bool = False) -> None:
+        """Keeps it; a random state that is that of the one before is kept once."""
+        same = self._random is not None and kept.random == self._random
+        if same and self._random is not None:
+            kept.random = self._random
+        self._random = kept.random
+        self._bytes[at] = kept_bytes(None if disk else kept.state, None if same else kept.random)
+        if disk:
+            if self._folder is None:
+                raise ValueError("the plan keeps a state on disk, but the strategy names no folder for it: disk=...")
+            kept.state = self._folder.write(at, kept.state)
+        self._kept[at] = kept
+        self.bytes += self._bytes[at]
+        self.most = max(self.most, self.bytes)
+
+    def drop(self, at: int) -> None:
+        """Forgets it, its file too."""
+        del self._kept[at]
+        self.bytes -= self._bytes.pop(at)
+        if self._folder is not None:
+            self._folder.drop(at)
+
+    def oldest(self, otherwise: int) -> int:
+        """The first boundary kept."""
+        return min(self._kept, default=otherwise)
+
+    def snapshot(self) -> dict[int, Kept]:
+        """All that is kept, by boundary; what happens to the store later does not change it."""
+        return {at: self[at] for at in self._kept}
+
+    def close(self) -> None:
+        """Removes the files."""
+        if self._folder is not None:
+            self._folder.close()
 
 
 class Aside:
@@ -50,3 +127,8 @@ class Aside:
     def put_back(self) -> None:
         self._random.put_back()
         self._buffers.__exit__(None, None, None)
+
+
+def compact(state: State) -> State:
+    """The same state, without the larger tensors that parts of it may be views of."""
+    return states.map_leaves(lambda t: t.clone() if t.untyped_storage().nbytes() > t.nbytes else t, state)

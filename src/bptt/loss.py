@@ -79,17 +79,12 @@ def check_loss(loss: Any) -> None:
 
 def counted(loss: Any, y: Any, piece: Piece, where: str) -> tuple[Tensor, int]:
     """The loss of a piece, and the number of targets it sums over."""
-    target, mask = piece.target, piece.mask
-    if mask is not None and not bool(mask.all()):
-        for leaf in leaves(y):
-            if leaf.shape[:2] != mask.shape:
-                raise ValueError(
-                    f"{where}: y is {list(leaf.shape)}, expected [T, B, ...] with T, B = {list(mask.shape)} as in mask"
-                )
-        y, target = (map_leaves(lambda t: t[mask], part) for part in (y, target))
-        positions = int(mask.sum())
-    else:
-        positions = math.prod(leaves(piece.x)[0].shape[:2])
+    return summed(loss, y, piece, where), targets(loss, piece)
+
+
+def summed(loss: Any, y: Any, piece: Piece, where: str) -> Tensor:
+    """The loss of a piece, over the steps and rows that exist."""
+    y, target = existing(y, piece, where)
     made = loss(y, target)
     if not isinstance(made, Tensor) or made.ndim:
         got = f"a tensor of shape {list(made.shape)}" if isinstance(made, Tensor) else f"a {type(made).__name__}"
@@ -97,5 +92,27 @@ def counted(loss: Any, y: Any, piece: Piece, where: str) -> tuple[Tensor, int]:
             f"{where}: loss(y, target) returned {got}, expected a tensor without dimensions: the sum over steps and rows, as "
             "with reduction='sum'"
         )
-    counts = getattr(loss, "count", None)
-    return made, int(counts(target)) if callable(counts) else positions
+    return made
+
+
+def targets(loss: Any, piece: Piece) -> int:
+    """The number of targets that the loss of a piece sums over."""
+    counts, mask, target = getattr(loss, "count", None), piece.mask, piece.target
+    if callable(counts):
+        whole = mask is None or bool(mask.all())
+        return int(counts(target if whole else map_leaves(lambda t: t[mask], target)))
+    return math.prod(leaves(piece.x)[0].shape[:2]) if mask is None else int(mask.sum())
+
+
+def existing(y: Any, piece: Piece, where: str) -> tuple[Any, Any]:
+    """``y`` and the target at the steps and rows that exist: ``[N, ...]`` where some do not, else as they are."""
+    target, mask = piece.target, piece.mask
+    if mask is None or bool(mask.all()):
+        return y, target
+    for leaf in leaves(y):
+        if leaf.shape[:2] != mask.shape:
+            raise ValueError(
+                f"{where}: y is {list(leaf.shape)}, expected [T, B, ...] with T, B = {list(mask.shape)} as in mask"
+            )
+    y, target = (map_leaves(lambda t: t[mask], part) for part in (y, target))
+    return y, target

@@ -15,7 +15,7 @@ class Window:
     """What has been done since the last window: steps ``start <= t < stop``; their gradient now stands in ``p.grad``.
 
     ``loss`` is the sum over steps and rows (no history), ``count`` the targets it sums over, ``state`` the carried state
-    at ``stop`` (no history).
+    at ``stop`` (no history). ``not_finite`` names the first step whose loss is infinite or no number, where there is one.
     """
 
     loss: Tensor
@@ -23,6 +23,7 @@ class Window:
     start: int
     stop: int
     state: State
+    not_finite: str | None = None
 
     @property
     def steps(self) -> int:
@@ -42,8 +43,10 @@ class Sums:
         self.count = 0
         self.rows = 1
 
-    def add(self, loss: Tensor, count: int, piece: Piece) -> None:
-        loss = loss.detach()
-        self.loss = loss if self.loss is None else self.loss + loss
+    def add(self, loss: Tensor | None, count: int, piece: Piece) -> None:
+        """``loss`` is ``None`` where the targets of a piece are counted before its loss is made."""
+        if loss is not None:
+            loss = loss.detach()
+            self.loss = loss if self.loss is None else self.loss + loss
         self.count += count
         self.rows = leaves(piece.x)[0].shape[1]

@@ -1,12 +1,15 @@
 """The dense oracle: every time step has its own clone of all parameters, so autograd gives each contribution C[t, k] alone."""
 
 import copy
+import itertools
+import math
+import random
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from bptt import Piece
+from bptt import Piece, Randomized
 from bptt.state import leaves, map_leaves
 
 
@@ -62,19 +65,49 @@ def full(table: Tensor) -> list[Tensor]:
     return [table.sum((0, 1))]
 
 
-def truncated(table: Tensor, k1: int, k2: int) -> list[Tensor]:
-    """The gradient of every window of `Truncated`, by its definition: g_e = Σ_{t=p+1..e} Σ_{k=max(1, e-k2+1)..t} C[t,k]."""
-    steps = len(table)
-    ends = [e for e in range(1, steps + 1) if e % k1 == 0 or e == steps]
-    found, p = [], 0
-    for e in ends:
+def truncated(table: Tensor, k1: int, k2: int, aligned: bool = False) -> list[Tensor]:
+    """The gradient of every window of `Truncated`, by its definition: g_e = Σ_{t=p+1..e} Σ_{k=max(1, e-k2+1)..t} C[t,k].
+
+    ``aligned``: a last, shorter window reaches back as far as if it were whole.
+    """
+    windows = -(-len(table) // k1)
+    ends = [p + k1 if aligned else min(p + k1, len(table)) for p in range(0, len(table), k1)]
+    return [_window(table, p, min(p + k1, len(table)), e - k2) for p, e in zip(range(0, windows * k1, k1), ends, strict=True)]
+
+
+def reaching(table: Tensor, k1: int, k2: list[int]) -> list[Tensor]:
+    """The same, aligned, with a k2 for every window."""
+    return [_window(table, p, min(p + k1, len(table)), p + k1 - k2[i]) for i, p in enumerate(range(0, len(table), k1))]
+
+
+def randomized(table: Tensor, strategy: Randomized) -> list[Tensor]:
+    """The gradient of every window of `Randomized`, cuts drawn by its seed: C[t,k] over Π (1-c) at what lies between."""
+    drawn, steps, begins = random.Random(strategy.seed), len(table), [0]
+    gains: dict[int, float] = {}
+    for boundary in range(strategy.block, steps):
+        if (boundary - begins[-1]) % strategy.block == 0:
+            chance = strategy.chance((boundary - begins[-1]) // strategy.block)
+            if drawn.random() < chance:
+                begins.append(boundary)
+            else:
+                gains[boundary] = 1 / (1 - chance)
+    found = []
+    for start, stop in itertools.pairwise([*begins, steps]):
         g = torch.zeros_like(table[0, 0])
-        for t in range(p + 1, e + 1):
-            for k in range(max(1, e - k2 + 1), t + 1):
-                g = g + table[t - 1, k - 1]
+        for t in range(start, stop):
+            for k in range(start, t + 1):
+                g = g + math.prod(gains.get(b, 1.0) for b in range(k + 1, t + 1)) * table[t, k]
         found.append(g)
-        p = e
     return found
+
+
+def _window(table: Tensor, p: int, e: int, reach: int) -> Tensor:
+    """Σ over losses p < t ≤ e and steps reach < k ≤ t."""
+    g = torch.zeros_like(table[0, 0])
+    for t in range(p + 1, e + 1):
+        for k in range(max(0, reach) + 1, t + 1):
+            g = g + table[t - 1, k - 1]
+    return g
 
 
 def online(table: Tensor, k: int) -> list[Tensor]:

@@ -16,6 +16,13 @@ from bptt.state import leaves, map_leaves, named_leaves
 class Reader:
     """Stretches ``start..stop`` of a sequence as checked pieces; see `reader`."""
 
+    holds = False
+    """Whether what has been read is held until it is forgotten, because it cannot be read again."""
+
+    def held(self) -> int:
+        """The bytes of what is held."""
+        return 0
+
     def upto(self, step: float) -> int:
         """``step``, or the length where the sequence is shorter; reads a streamed input that far."""
         raise NotImplementedError
@@ -92,6 +99,11 @@ def _size(piece: Piece) -> tuple[int, int]:
     return steps, rows
 
 
+def nbytes(piece: Piece) -> int:
+    """The bytes of a piece's numbers."""
+    return sum(leaf.nbytes for part in piece for leaf in leaves(part))
+
+
 def _slice(piece: Piece, start: int, stop: int) -> Piece:
     return Piece(*(map_leaves(lambda t: t[start:stop], part) for part in piece))
 
@@ -125,6 +137,8 @@ class _Sliced(Reader):
 
 class _Streamed(Reader):
     """Holds the pieces between the oldest step that may be asked for again and the newest one read."""
+
+    holds = True
 
     def __init__(self, pieces: Iterator[Any]) -> None:
         self._pieces, self._held = pieces, deque[tuple[int, Piece]]()
@@ -160,6 +174,9 @@ class _Streamed(Reader):
             if a < b:
                 parts.append(_slice(piece, a, b))
         return parts[0] if len(parts) == 1 else _joined(parts)
+
+    def held(self) -> int:
+        return sum(nbytes(piece) for _, piece in self._held)
 
     def forget(self, before: int) -> None:
         while len(self._held) > 1 and self._held[1][0] <= before:

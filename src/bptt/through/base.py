@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
-from bptt.through.plan import Action, Upto
+from bptt.through.plan import Action, HandBack, Upto, steps_of
 
 
 class Strategy(ABC):
@@ -23,7 +24,12 @@ class Strategy(ABC):
         """The actions for one sequence, made as they are needed, so that it may be endless.
 
         ``upto(t)`` says how far the sequence reaches, at most ``t``; asking far ahead makes a streamed input be read so far.
+        A plan that is a generator may also ask, and is sent answers; see `bptt.through.plan`.
         """
+
+    def windows(self, steps: int | None) -> int | None:
+        """The windows of a sequence of that many steps; ``None`` where that cannot be told."""
+        return None if steps is None else sum(isinstance(action, HandBack) for action in self.plan(steps_of(steps)))
 
     def __str__(self) -> str:
         fields = [(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)]  # type: ignore[arg-type]
@@ -44,3 +50,17 @@ def whole(name: str, value: Any, least: int = 1) -> int:
     if number is None or isinstance(value, bool) or number < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
     return number
+
+
+def number(name: str, value: Any) -> float:
+    """``value`` as a number; ``"inf"`` is one.
+
+    **Raises** ``ValueError`` naming it.
+    """
+    try:
+        made = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        made = math.nan
+    if math.isnan(made):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    return made

@@ -6,12 +6,17 @@ import ast
 import dataclasses
 import difflib
 
+from bptt.through.adaptive import Adaptive
 from bptt.through.base import Strategy
+from bptt.through.checkpointed import Checkpointed
 from bptt.through.full import Full
 from bptt.through.online import RTRL, UORO, SnAp
+from bptt.through.randomized import Randomized
 from bptt.through.truncated import Truncated
 
-strategies: dict[str, type[Strategy]] = {kind.__name__.lower(): kind for kind in (Full, Truncated, RTRL, SnAp, UORO)}
+strategies: dict[str, type[Strategy]] = {
+    kind.__name__.lower(): kind for kind in (Full, Truncated, Checkpointed, Randomized, Adaptive, RTRL, SnAp, UORO)
+}
 
 
 def parse(text: str) -> Strategy:

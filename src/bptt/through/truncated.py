@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from bptt.through.base import Strategy, whole
 from bptt.through.plan import Action, Back, Drop, HandBack, Keep, Load, Run, Upto
+from bptt.through.size import as_bytes
+from bptt.through.within import within
 
 
 @dataclass(frozen=True)
@@ -25,30 +27,43 @@ class Truncated(Strategy):
       of their first run. ``k2 ≥ T, k1 = T`` is `Full`.
     - ``k2 < k1``: losses more than k2 steps before the end of a window are counted and give no gradient.
 
+    - ``memory``: a budget such as ``"512MiB"``: windows longer than fit are cut into segments, which run again where their
+      tape does not fit; see `Checkpointed`. The states at which later windows begin, k2/k1 of them, count too.
+
     A last window shorter than k2 reaches back into the one before it; to see it coming, input is read k2 steps ahead.
 
     Cost: k2/k1 backward and max(1, k2/k1) forward steps for each step; memory grows with k2 and not with T. Biased: lags
     beyond k2 are lost. Williams & Peng 1990, "An efficient gradient-based algorithm for on-line training of recurrent
     network trajectories". Not where what must be learned spans more than k2 steps.
 
-    **Raises** ``ValueError`` where k1 or k2 is no whole number of at least 1.
+    **Raises** ``ValueError`` where k1 or k2 is no whole number of at least 1, or memory no amount of memory; as it begins, for
+    a budget that not one step fits into.
     """
 
     k1: int
     k2: int | None = None
+    memory: int | str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "k1", whole("k1", self.k1))
         object.__setattr__(self, "k2", self.k1 if self.k2 is None else whole("k2", self.k2))
+        if self.memory is not None:
+            object.__setattr__(self, "memory", as_bytes("memory", self.memory))
 
     def plan(self, upto: Upto) -> Iterator[Action]:
+        return self._plain(upto) if self.memory is None else within(int(self.memory), self.k1, self._k2, upto, self._later)
+
+    def windows(self, steps: int | None) -> int | None:
+        return None if steps is None else -(-steps // self.k1)
+
+    def _plain(self, upto: Upto) -> Iterator[Action]:
         cuts: list[int] = []
         start = 0
         while (stop := upto(start + self.k1)) > start:
             reach = max(0, stop - self._k2)
             while cuts and cuts[0] < reach:
                 yield Drop(cuts.pop(0))
-            later = self._later_reaches(stop, upto)
+            later = self._later(stop, upto)
             if any(other <= start for other in later):
                 yield Keep(start)
                 cuts.append(start)
@@ -73,7 +88,7 @@ class Truncated(Strategy):
             yield HandBack(start, stop)
             start = stop
 
-    def _later_reaches(self, stop: int, upto: Upto) -> list[int]:
+    def _later(self, stop: int, upto: Upto) -> list[int]:
         """Where the windows after ``stop`` that reach back beyond it will begin: their states are kept on the way."""
         beyond = stop + self._k2
         end = upto(beyond)

@@ -19,7 +19,8 @@ class Diverged(ValueError):
 
 def in_training(run: Run, at: Ledger, telling: Telling, window: Window, loss: float, norm: float, saved: int) -> Diverged:
     """What is said of a window; ``saved``: the update of the newest checkpoint, below 0 where there is none."""
-    what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient norm is {norm} (the loss {loss:.4g})"
+    where = "" if window.not_finite is None else f" ({window.not_finite})"
+    what = f"the loss is {loss}{where}" if not math.isfinite(loss) else f"the gradient norm is {norm} (the loss {loss:.4g})"
     return Diverged(
         f"{what} at update {at.update + 1} (epoch {at.epoch + 1}, steps {window.start}..{window.stop} of sequence "
         f"{at.sequence}); gradient norm {norm:.3g}, one update before {telling.norm:.3g}; last finite loss per target "

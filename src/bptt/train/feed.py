@@ -12,8 +12,7 @@ from torch import Tensor
 from bptt.data.piece import Piece
 from bptt.data.source import Source
 from bptt.state import named_leaves
-from bptt.through import Full, Strategy
-from bptt.through.plan import HandBack, steps_of
+from bptt.through import Strategy
 from bptt.train.pack import plain
 
 
@@ -98,11 +97,8 @@ def with_end(sequence: Any) -> Any:
 
 def windows_of(source: Source, through: Strategy) -> int | None:
     """The windows of one epoch, where that can be told."""
-    if isinstance(through, Full):
-        return source.sequences
-    if source.steps is None:
-        return None
-    return source.sequences * sum(isinstance(action, HandBack) for action in through.plan(steps_of(source.steps)))
+    each = through.windows(source.steps)
+    return None if each is None else source.sequences * each
 
 
 def _is_sequence(data: Any) -> bool:

@@ -1,0 +1,222 @@
+"""Carrying single actions of a plan out on a module: runs, replays, and the error that goes back."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from bptt import state as states
+from bptt.ask import Answers
+from bptt.call import Caller
+from bptt.data.piece import Piece
+from bptt.data.reader import reader
+from bptt.kept import Aside, Kept, Store, Tape, compact
+from bptt.loss import summed, targets
+from bptt.memory import Counting, can_count
+from bptt.state import State
+from bptt.suspect import NotFinite, all_finite, check_is_sum, first_not_finite, leaking
+from bptt.through.plan import Action, Back, Drop, Keep, Lag, Load, Run
+from bptt.window import Sums
+
+Loss = Callable[[Any, Any], Tensor]
+Reduction = Literal["sum", "mean", "rows"]
+
+
+class Carrier:
+    """The present state, the states and tapes kept, and the error under way; see `bptt.through.plan` for what it does."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        sequence: Any,
+        state: State,
+        reduction: Reduction,
+        answers: Answers,
+        disk: str | None,
+    ) -> None:
+        self._call = Caller(model)
+        self._loss, self._reduction = loss, reduction
+        self._reader = reader(sequence)
+        self._initial = state
+        self._present: State = state
+        self._kept = Store(disk)
+        self._begin = 0  # of the window under way
+        self._since: int | None = None  # the newest state kept while steps run for the first time
+        self._loaded: int | None = None
+        self._tapes: list[Tape] = []
+        self._error: list[Tensor | None] = []
+        self._aside: Aside | None = None
+        self._sums = Sums()
+        self._entered = self._checked = False
+        self._check_finite = True
+        self._not_finite: str | None = None
+        self._count_from: int | None = None  # the shortest run whose allocations are to be counted
+        self._counting: Counting | None = None
+        self._taped = 0
+        self._answers = answers
+
+    def _carry_out(self, action: Action) -> None:
+        match action:
+            case Run(replay=()):
+                self._return()
+                self._run(action)
+                if self._since in self._kept and self._kept.random(self._since) != self._call.randomness():
+                    self._kept.mark_drawn(self._since)
+            case Run():
+                self._run_again(action)
+            case Back():
+                self._back(action)
+            case Keep(at, disk):
+                self._keep(at, disk)
+            case Load(at):
+                self._present, self._loaded = self._kept[at].state, at
+            case Lag(steps):
+                self._answers.lags.note(steps, self._call.model, self._error)
+            case Drop(at):
+                self._kept.drop(at)
+                self._reader.forget(self._kept.oldest(at))
+            case _:
+                raise TypeError(f"the plan holds {action!r}, which is no action: see bptt.through.plan")
+
+    def _keep(self, at: int, disk: bool) -> None:
+        again = self._aside is not None and self._loaded is not None
+        drew = again and self._kept.drew(self._loaded)
+        state = self._present if self._present is self._initial else compact(self._present)
+        self._kept.put(at, Kept(state, self._call.randomness(), drew), disk)
+        if not again:
+            self._since = at
+
+    def _run(self, run: Run) -> None:
+        where = f"steps {run.start}..{run.stop}"
+        self._call.check_span(run.start, run.stop, self._reader.upto)
+        joined = run.tape and bool(self._tapes)
+        handing = joined or run.onward
+        present = self._present
+        if handing:
+            present = states.inlet(present)
+        elif run.tape and present is self._initial:
+            self._enter_initial()
+        elif present is not None:
+            present = states.detach(present)
+        if run.tape and self._count_from is not None and run.stop - run.start >= self._count_from and can_count():
+            self._count_from, self._counting = None, Counting(self._call.devices, (self._present, self._error, self._sums.loss))
+        with torch.set_grad_enabled(run.tape):
+            piece = self._reader.read(run.start, run.stop)
+            y, after = self._call(piece, present, where)
+            count = 0 if run.replay else targets(self._loss, piece)
+            made = self._made(run, y, piece, where) if run.count else None
+        self._sums.add(made, count, piece)
+        if run.tape:
+            self._tapes.append(Tape(run.start, present if handing else None, after, made))
+        self._present = states.detach(after)
+
+    def _made(self, run: Run, y: Any, piece: Piece, where: str) -> Tensor:
+        made = summed(self._loss, y, piece, where)
+        if not self._checked:
+            check_is_sum(self._loss, y, piece, where)
+            self._checked = True
+        if self._not_finite is None and not all_finite(made):
+            self._not_finite = self._find_not_finite(run, y, piece, where)
+            if self._check_finite:
+                raise NotFinite(f"{self._not_finite}: look at the data there, or lower the learning rate or clip before it")
+        connected = made.requires_grad or not run.tape or not any(leaf.requires_grad for leaf in states.leaves(y))
+        if not connected and targets(self._loss, piece):
+            raise ValueError(
+                f"{where}: the loss has no connection to y: it must be made by torch operations on y, without .item(), "
+                ".detach() or NumPy on the way"
+            )
+        return made
+
+    def _find_not_finite(self, run: Run, y: Any, piece: Piece, where: str) -> str:
+        """Where it began; a replay comes upon the last steps first, so those before are looked at again."""
+        if run.replay and self._begin in self._kept and self._begin < run.start:
+            state = self._kept[self._begin].state
+            for start, stop in itertools.pairwise([*range(self._begin, run.start, run.stop - run.start), run.start]):
+                with torch.no_grad():
+                    earlier, before = self._reader.read(start, stop), f"steps {start}..{stop}"
+                    reached, state = self._call(earlier, state, before)
+                    if not all_finite(summed(self._loss, reached, earlier, before)):
+                        return first_not_finite(self._loss, reached, earlier, start, before)
+        return first_not_finite(self._loss, y, piece, run.start, where)
+
+    def _run_again(self, run: Run) -> None:
+        """A replay: in one stretch, unless the first runs drew random numbers, which come again only with the same cuts."""
+        if self._aside is None:
+            self._aside = Aside(self._call)
+        known = [at for at in run.replay if at in self._kept]
+        apart = any(map(self._kept.drew, known))
+        starts = run.replay if apart else run.replay[:1]
+        for start, stop in itertools.pairwise([*starts, run.stop]):
+            if apart and start in self._kept and (start != run.start or self._loaded == start):
+                self._kept.random(start).put_back()
+            self._run(dataclasses.replace(run, start=start, stop=stop))
+
+    def _return(self) -> None:
+        """After replays: the random numbers and buffers are those of the present again."""
+        if self._aside is not None:
+            self._aside.put_back()
+            self._aside = None
+
+    def _back(self, back: Back) -> None:
+        """Reverses the tapes of one run, newest first; a replay may have made several."""
+        gain = back.gain
+        while True:
+            tape = self._tapes.pop()
+            self._reverse(tape, gain)
+            if tape.start <= back.start:
+                break
+            gain = 1.0
+        if self._counting is not None and not self._tapes:
+            self._taped, self._counting = self._counting.stop(), None
+
+    def _reverse(self, tape: Tape, gain: float) -> None:
+        roots: list[Tensor] = []
+        errors: list[Tensor | None] = []
+        if tape.loss is not None and tape.loss.requires_grad:
+            roots.append(tape.loss)
+            errors.append(self._seed(tape.loss))
+        for leaf, error in zip(states.leaves(tape.after), self._error, strict=False):
+            if error is not None and leaf.requires_grad:
+                roots.append(leaf)
+                errors.append(error if gain == 1 else error * gain)
+        if roots:
+            try:
+                torch.autograd.backward(roots, errors)
+            except RuntimeError as error:
+                if "second time" not in str(error):
+                    raise
+                piece = self._reader.read(tape.start, tape.start + 1)
+                raise ValueError(
+                    f"the graph reaches beyond this window: {leaking(self._call.model, piece)} carries history that an earlier "
+                    "window has used up; detach it, make it part of the state, or use through=bptt.Full()"
+                ) from error
+        elif tape.loss is not None and not self._call.trainable:
+            raise ValueError("the loss depends on no parameter that requires a gradient: there is nothing to train")
+        self._error = [] if tape.before is None else [leaf.grad for leaf in states.leaves(tape.before)]
+
+    def _seed(self, loss: Tensor) -> Tensor | None:
+        if self._reduction == "sum":
+            return None
+        share = self._sums.count if self._reduction == "mean" else self._sums.rows
+        return torch.full_like(loss, 1 / max(share, 1))
+
+    def _enter_initial(self) -> None:
+        """The error of this window goes on into the graph that made the initial state: possible once."""
+        carried = [name for name, leaf in states.named_leaves(self._initial) if leaf.grad_fn is not None]
+        if carried and self._entered:
+            raise ValueError(
+                f"{carried[0]} carries a graph, and a second window reaches back to it, whose optimizer step may have changed "
+                "the weights that made it: use through=bptt.Full(), or detach the initial state"
+            )
+        self._entered = True
+
+    def _stop_counting(self) -> None:
+        if self._counting is not None:
+            self._counting.stop()
+            self._counting = None

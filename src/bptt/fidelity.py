@@ -1,0 +1,82 @@
+"""How near a strategy's gradient comes to the full one: its bias and its variance, by repeated passes."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bptt.call import Caller
+from bptt.executor import Loss, backprop
+from bptt.state import State
+from bptt.through import Full, Strategy
+from bptt.through.base import whole
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """With G the full gradient of a sequence and g the strategy's, summed over its windows under fixed weights:
+
+    ``bias`` = ‖E g - G‖/‖G‖ and ``variance`` = E‖g - E g‖²/‖G‖², E being the mean over ``passes``. ``doubt`` is what the bias
+    of an unbiased strategy comes out as on average, √(variance/passes): believe no bias that is not well above it.
+    """
+
+    bias: float
+    variance: float
+    doubt: float
+    passes: int
+
+
+def fidelity(
+    model: nn.Module, loss: Loss, sequence: Any, *, through: Strategy, state: State = None, passes: int = 16
+) -> Fidelity:
+    """Bias and variance of a strategy's gradient against `Full` on one sequence; changes neither weights nor gradients.
+
+    ``passes`` with random numbers of their own for a strategy that draws them; one pass tells all of any other. Dropout in
+    the model is drawn alike in all of them. Cost: ``passes`` of the strategy, one of `Full`. Not for iterators, which can be
+    read only once, nor for sequences on which `Full` does not fit.
+
+    **Raises** ``TypeError`` or ``ValueError`` as `bptt.backprop` does, and where passes is no whole number of at least 1.
+    """
+    whole("passes", passes)
+    call = Caller(model)
+    random = call.randomness()
+    before = [parameter.grad for parameter in model.parameters()]
+    try:
+        with call.other_buffers():
+            exact = _gradient(model, loss, sequence, Full(), state)
+            mean, square = torch.zeros_like(exact), 0.0
+            for index in range(passes):
+                random.put_back()
+                found = _gradient(model, loss, sequence, _drawing(through, index), state)
+                away = found - mean
+                mean += away / (index + 1)
+                square += float(away @ (found - mean))
+    finally:
+        random.put_back()
+        for parameter, gradient in zip(model.parameters(), before, strict=True):
+            parameter.grad = gradient
+    scale = float(exact.square().sum()) or 1.0
+    variance = square / max(passes - 1, 1) / scale
+    bias = float((mean - exact).norm()) / scale**0.5
+    return Fidelity(bias, variance, (variance / passes) ** 0.5, passes)
+
+
+def _gradient(model: nn.Module, loss: Loss, sequence: Any, through: Strategy, state: State) -> Tensor:
+    for parameter in model.parameters():
+        parameter.grad = None
+    for _ in backprop(model, loss, sequence, through=through, state=state):
+        pass
+    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
+    return torch.cat([part.detach().flatten().to(torch.float64) for part in parts])
+
+
+def _drawing(through: Strategy, index: int) -> Strategy:
+    """The strategy with other random numbers in every pass."""
+    if not hasattr(through, "seed"):
+        return through
+    first = getattr(through, "seed", None) or 0
+    return dataclasses.replace(through, seed=first + index)  # type: ignore[type-var]

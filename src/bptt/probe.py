@@ -1,0 +1,82 @@
+"""What a run takes with its tape: measured on the first steps of a sequence, leaving no trace."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Hashable
+from typing import Any
+
+import torch
+from torch import nn
+
+from bptt import state as states
+from bptt.call import Caller
+from bptt.data.piece import Piece
+from bptt.data.reader import Reader, nbytes
+from bptt.kept import compact
+from bptt.loss import summed
+from bptt.memory import Counting, kept_bytes
+from bptt.state import State
+from bptt.through.plan import Taken
+
+# What has been measured stays true of a module as long as it is given input of the same form.
+_known: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, tuple[int, int]]] = weakref.WeakKeyDictionary()
+
+
+def probe(call: Caller, reader: Reader, loss: Any, initial: State, steps: int) -> Taken:
+    """The answer to the action ``Probe(steps)``; see `bptt.through.plan.Taken`."""
+    stop = reader.upto(steps)
+    piece = reader.read(0, stop)
+    known = _known.setdefault(call.model, {})
+    key = _form(call, loss, piece, initial)
+    if key not in known:
+        known[key] = _measure(Caller(_alone(call.model)), reader, loss, initial, stop)
+    peak, state = known[key]
+    return Taken(peak, state, missing_gradients(call.model), -(-nbytes(piece) // stop) if reader.holds else 0)
+
+
+def missing_gradients(model: nn.Module) -> int:
+    """The bytes of the gradients that the first backward pass will make."""
+    return sum(p.nbytes for p in model.parameters() if p.requires_grad and p.grad is None)
+
+
+def _measure(call: Caller, reader: Reader, loss: Any, initial: State, stop: int) -> tuple[int, int]:
+    """The most that is allocated, and the bytes of one state kept, its random state where one is drawn included."""
+    where = f"steps 0..{stop}"
+    wanted = [p for p in call.model.parameters() if p.requires_grad]
+    random = call.randomness()
+    with call.other_buffers():
+        if initial is None:
+            with torch.no_grad():
+                _, initial = call(reader.read(0, 1), None, "step 0")
+        before = states.inlet(initial)
+        counting = Counting(call.devices)
+        try:
+            with torch.enable_grad():
+                y, after = call(reader.read(0, stop), before, where)
+                roots = [summed(loss, y, reader.read(0, stop), where), *states.leaves(after)]
+            roots = [root for root in roots if root.requires_grad]
+            inputs = wanted + [leaf for leaf in states.leaves(before) if leaf.requires_grad]
+            if roots and inputs:
+                torch.autograd.grad(roots, inputs, [torch.ones_like(root) for root in roots], allow_unused=True)
+        finally:
+            peak = counting.stop()
+        drew = random != call.randomness()
+        state = kept_bytes(compact(after), random if drew else None)
+    random.put_back()
+    return peak, state
+
+
+def _alone(model: nn.Module) -> nn.Module:
+    """Without the wrapper that would speak with other processes."""
+    return model.module if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)) else model
+
+
+def _form(call: Caller, loss: Any, piece: Piece, initial: State) -> Hashable:
+    """All that the memory of a run depends on, as far as it can be told from outside."""
+    learning = tuple(p.requires_grad for p in call.model.parameters())
+    modes = tuple(module.training for module in call.model.modules())
+    parts = tuple(tuple((name, leaf.shape, leaf.dtype) for name, leaf in states.named_leaves(part)) for part in piece)
+    given = tuple((name, leaf.shape, leaf.dtype) for name, leaf in states.named_leaves(initial))
+    kind = getattr(loss, "__qualname__", type(loss).__qualname__)
+    return parts, given, kind, learning, modes, torch.get_num_threads()

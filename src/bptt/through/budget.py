@@ -1,0 +1,132 @@
+"""How long the segments, and how many states to keep, so that a reversal stays within a budget of memory."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bptt.through.plan import Action, Probe
+from bptt.through.schedule import executed
+from bptt.through.size import shown
+
+_FIRST_PROBES = (1, 2, 4, 16, 64)
+# The backward pass of a step takes about twice its forward pass; schedules whose time is alike to this part are alike.
+_BACKWARD, _ALIKE = 2, 0.02
+# A tape of this size drowns what a call costs, and still lies in a processor's cache.
+_SNUG = 4 * 2**20
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Bytes: for each number of steps in ``probed`` their tape, its reversal and all gradients; ``state`` for a state kept;
+    ``held`` for every step of an input that cannot be read twice.
+    """
+
+    probed: tuple[tuple[int, int], ...]
+    state: int
+    held: int
+
+    def tape(self, steps: int) -> int:
+        """What a run of that many steps takes, on the straight lines through the probes."""
+        if len(self.probed) == 1:
+            return self.probed[0][1] * steps
+        after = bisect.bisect_left(self.probed, (steps,), 1, len(self.probed) - 1)
+        (a, low), (b, high) = self.probed[after - 1], self.probed[after]
+        return max(0, int(low + (high - low) / (b - a) * (steps - a)))
+
+    def peak(self, segment: int, kept: int, steps: int) -> int:
+        """The most that is taken by ``steps`` steps in segments no longer than ``segment``, with that many states kept."""
+        return self.tape(segment) + self.state * kept + self.held * steps
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """``segments`` of at most ``segment`` steps, ``slots`` for states, the one at the start and ``on_disk`` included."""
+
+    segments: int
+    segment: int
+    slots: int
+    on_disk: int
+    forward: int
+    peak: int
+
+
+def fit(
+    budget: int, start: int, stop: int, *, disk: bool = False, aside: int = 0, beyond: int = 0
+) -> Generator[Action, Any, tuple[Cost, Chosen] | None]:
+    """The schedule for steps ``start..stop`` within the budget, and what it costs; ``None`` where nobody answers.
+
+    Probes ever longer runs, up to the segments chosen, as long as they are expected to stay within the budget. ``disk``:
+    states beyond the budget go to disk. ``aside``: states that are kept besides. ``beyond``: steps whose input is held besides.
+
+    **Raises** ``ValueError`` where not a single step fits, saying the least budget that does.
+    """
+    cost, steps = None, stop - start
+    lengths = [n for n in _FIRST_PROBES if n <= steps]
+    while lengths:
+        length = lengths.pop(0)
+        taken = yield Probe(length)
+        if taken is None:
+            return None
+        point = (length, taken.peak + taken.gradients)
+        cost = Cost(((*cost.probed, point) if cost else (point,)), taken.state, taken.held)
+        if lengths and len(cost.probed) > 1 and cost.tape(lengths[0]) > budget:
+            lengths.clear()
+        if not lengths:
+            chosen = choose(cost, budget, start, stop, disk=disk, aside=aside, beyond=beyond)
+            if chosen.segment > length:
+                lengths = [min(chosen.segment, 8 * length)]
+    assert cost is not None
+    return cost, chosen
+
+
+def choose(cost: Cost, budget: int, start: int, stop: int, *, disk: bool = False, aside: int = 0, beyond: int = 0) -> Chosen:
+    """The schedule that takes the least time within the budget; of those alike, a small one. See `fit`.
+
+    **Raises** ``ValueError`` where not a single step fits, saying the least budget that does.
+    """
+    steps = stop - start
+    besides = cost.peak(0, aside, steps + beyond) - cost.tape(0)
+    found = list(_feasible(cost, budget - besides, steps, disk))
+    if not found:
+        least = besides + cost.peak(1, 2 if steps > 1 else 0, 0)
+        ample = besides + min(cost.peak(length, -(-steps // length), 0) for length in _lengths(steps))
+        raise ValueError(
+            f"memory={shown(budget)} is too little for steps {start}..{stop}: the least that works is {shown(least * 1.01)}, "
+            f"and from {shown(ample * 1.01)} on no step need run more than twice"
+        )
+    best = min(found, key=lambda each: each.forward)
+    alike = [each for each in found if each.forward - best.forward <= _ALIKE * (best.forward + _BACKWARD * steps)]
+    snug = min(alike, key=lambda each: (max(each.peak, cost.tape(1) + _SNUG), each.forward))
+    return replace(snug, peak=snug.peak + besides)
+
+
+def _feasible(cost: Cost, budget: int, steps: int, disk: bool) -> Iterator[Chosen]:
+    for segment in _lengths(steps):
+        segments = -(-steps // segment)
+        segment = -(-steps // segments)
+        if segments == 1:
+            if cost.tape(segment) <= budget:
+                yield Chosen(1, segment, 1, 0, steps, cost.tape(segment))
+            continue
+        # The final state is kept too, while steps run again.
+        in_memory = min(segments - 1, (budget - cost.tape(segment)) // max(cost.state, 1) - 1)
+        if in_memory >= 1:
+            slots = segments - 1 if disk else in_memory
+            forward, peak = executed(steps, segment, slots), cost.peak(segment, in_memory + 1, 0)
+            yield Chosen(segments, segment, slots, slots - in_memory, forward, peak)
+
+
+def _lengths(steps: int) -> Iterator[int]:
+    """Segment lengths worth trying: every number of segments up to 64, then each a tenth shorter, down to one step."""
+    last = 0
+    for segments in range(1, 65):
+        length = -(-steps // segments)
+        if length != last:
+            last = length
+            yield length
+    while last > 1:
+        last = min(last - 1, last * 9 // 10)
+        yield last
