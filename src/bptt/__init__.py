@@ -10,12 +10,16 @@ if TYPE_CHECKING:
     from bptt.data import Piece as Piece
     from bptt.evaluation import evaluate as evaluate
     from bptt.executor import Backprop as Backprop, backprop as backprop
+    from bptt.fidelity import Fidelity as Fidelity, fidelity as fidelity
     from bptt.loss import CrossEntropy as CrossEntropy, SquaredError as SquaredError
     from bptt.newton import Newton as Newton
     from bptt.through import (
         RTRL as RTRL,
         UORO as UORO,
+        Adaptive as Adaptive,
+        Checkpointed as Checkpointed,
         Full as Full,
+        Randomized as Randomized,
         SnAp as SnAp,
         Strategy as Strategy,
         Truncated as Truncated,
@@ -25,12 +29,16 @@ if TYPE_CHECKING:
 
 # Where each public name lives. They are fetched when they are first used, so that `bptt --help` need not wait for torch.
 _HOMES = {
+    "Adaptive": "through",
     "Backprop": "executor",
+    "Checkpointed": "through",
     "CrossEntropy": "loss",
+    "Fidelity": "fidelity",
     "Full": "through",
     "Newton": "newton",
     "Piece": "data",
     "RTRL": "through",
+    "Randomized": "through",
     "Run": "train",
     "SnAp": "through",
     "SquaredError": "loss",
@@ -42,6 +50,7 @@ _HOMES = {
     "clip_norm": "train",
     "clip_value": "train",
     "evaluate": "evaluation",
+    "fidelity": "fidelity",
 }
 _ROOMS = ("data", "kernels", "nn", "tasks", "through", "train")
 __all__ = [*_HOMES, *_ROOMS]
