@@ -1,0 +1,7 @@
+"""Instruments: what happened to the gradient on its way back through time."""
+
+from bptt.observe.explained import Explained as Explained, explain as explain
+from bptt.observe.flow import Flow as Flow, Weight as Weight
+from bptt.observe.measure import gradient_flow as gradient_flow
+from bptt.observe.profile import Estimate as Estimate, Profile as Profile
+from bptt.observe.trouble import Trouble as Trouble

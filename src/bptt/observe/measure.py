@@ -1,0 +1,233 @@
+"""`gradient_flow`: the gradient of a stretch of steps, taken apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bptt.executor import Loss
+from bptt.observe.advice import advise
+from bptt.observe.chain import Chain, Errors
+from bptt.observe.flow import Flow, Weight, acting_norms
+from bptt.observe.profile import Array, profile_of
+from bptt.observe.trouble import Trouble, in_forward
+from bptt.state import State
+from bptt.through import Strategy
+from bptt.through.base import whole
+
+_EXACT = 2080  # steps back that are always afforded: every loss of 64 steps
+_STRETCHES = 2  # and of longer ones, so many times their length
+_ENOUGH = 32  # losses, whose mean is then known to some per cent
+_FLOOR = 1e-4
+_EVERY, _DENSE = 4, 64  # a weight's gradient costs more than the error: beyond 64 lags every 4th step is enough
+
+
+def gradient_flow(
+    model: nn.Module,
+    loss: Loss,
+    sequence: Any,
+    *,
+    state: State = None,
+    through: Strategy | None = None,
+    steps: int = 1000,
+    samples: int | None = None,
+    seed: int = 0,
+) -> Flow:
+    """Where the gradient comes from and how far it reaches: C[t,k] = q_t J_t ⋯ J_{k+1} I_k in norm, and the error at each step.
+
+    - ``model``, ``loss``, ``sequence``, ``state``: as in `bptt.backprop`, of any stateful module that runs forward in time.
+    - ``through``: the strategy in use, which the advice is then about.
+    - ``steps``: at most so many, from the start of the sequence, are looked at.
+    - ``samples``: how many losses are followed back; ``None``: all of them where that takes no more than 2080 steps back (64
+      steps, a loss at each), else as many, spread evenly over the losses by ``seed``, as 2·T steps back can afford, at most 32.
+
+    The network is run in the mode that it is in, in calls of one step, and nothing of it changes: gradients, buffers, modes
+    and random numbers stay. Dropout then draws other masks than in one long call.
+
+    Cost: a forward pass, two backward passes, and for each loss followed one backward pass over the steps its error reaches;
+    memory as `bptt.Full` over these steps. Not for every update of a training: see `bptt.observe.every`. With ``clip_step``
+    every error is clipped as if it came alone, and the contributions no longer add up to the gradient.
+
+    **Raises** ``ValueError`` for a module without a state, one that cuts its state from the graph, one that needs the whole
+    sequence, a loss without connection, and fewer than 2 steps; ``TypeError`` as `bptt.backprop` does.
+    """
+    steps = whole("steps", steps, 2)
+    if samples is not None:
+        samples = whole("samples", samples)
+    if through is not None and not isinstance(through, Strategy):
+        raise TypeError(f"through must be a strategy such as bptt.Truncated(k1=20), got {through!r}")
+    chain = Chain(model, loss, sequence, state, steps)
+    trouble = None if chain.broken is None else in_forward(model, chain.broken, chain.parts)
+    if len(chain) < 2:
+        raise ValueError(f"{trouble}: there are no two steps to look at before it")
+    own, explicit = chain.explicit()
+    cut = _cut(chain)
+    error, implicit, overflow = _whole(chain, own)
+    losses = _with_gradient(chain, own)
+    followed, contributions, errors = _follow(chain, losses, samples, seed)
+    population = len(losses)
+    by_lag = _by_lag(errors, followed)
+    flow = Flow(
+        model=chain.name,
+        steps=len(chain),
+        rows=chain.rows,
+        parts=tuple(part.name for part in chain.parts),
+        names=tuple(chain.parameters),
+        loss_steps=np.array(followed, dtype=np.int64),
+        losses=population,
+        exact=len(followed) == population,
+        contributions=np.sqrt((contributions**2).sum(-1)),
+        contributions_by_weight=contributions,
+        errors=errors,
+        error=error,
+        profile=profile_of(np.sqrt((by_lag**2).sum(1)), 1, population),
+        profile_by_part={part.name: profile_of(by_lag[:, i], 1, population) for i, part in enumerate(chain.parts)},
+        profile_of_contributions=profile_of(
+            _by_lag(acting_norms(contributions, np.array(followed))[:, None], followed)[:, 0], 0, population
+        ),
+        weights=tuple(_weight(name, e, i) for name, e, i in zip(chain.parameters, explicit, implicit, strict=True)),
+        cut=cut,
+        trouble=trouble or overflow,
+        through=None if through is None else str(through),
+        advice=(),
+    )
+    return dataclasses.replace(flow, advice=advise(flow, model, through))
+
+
+def _cut(chain: Chain) -> tuple[str, ...]:
+    """The parts of the state that no error comes back through.
+
+    **Raises** ``ValueError`` where that is the whole state.
+    """
+    back, _ = chain.back(1, [torch.ones_like(leaf) for leaf in chain.links[1].after], loss=True, weights=False)
+    if all(error is None for error in back):
+        raise ValueError(
+            f"{chain.name} cuts its state off: neither y nor the state after a step depends on the state before it by torch "
+            "operations, so no gradient goes back through time. Look inside for .detach(), .data, .item(), NumPy or "
+            "torch.no_grad(), or for a state that is not used; bptt.check(model, loss, sequence) tells which"
+        )
+    return tuple(part.name for part in chain.parts if back[part.leaf] is None)
+
+
+def _whole(chain: Chain, own: list[Errors]) -> tuple[Array, list[Tensor], Trouble | None]:
+    """The whole loss's error before each step ``[P, T]``, the implicit part of the gradient, and where the error breaks."""
+    steps = len(chain)
+    found = np.full((len(chain.parts), steps), math.nan)
+    after: list[Errors | None] = [None] * steps
+    trouble = None
+    for k in range(steps - 1, -1, -1):
+        if not chain.links[k].before:
+            break
+        passed = chain.back(k, after[k])[0]
+        errors = [a if b is None else b if a is None else a + b for a, b in zip(passed, own[k], strict=True)]
+        found[:, k] = chain.norms(errors)
+        bad = np.flatnonzero(~np.isfinite(found[:, k]))
+        if len(bad) and trouble is None:
+            trouble = Trouble("backward", k, f"the error of {chain.parts[bad[0]].name} is {found[bad[0], k]}")
+        if k:
+            after[k - 1] = errors
+    return found, chain.implicit(after), trouble
+
+
+def _with_gradient(chain: Chain, own: list[Errors]) -> list[int]:
+    """The steps whose loss has a gradient, by the state before it or by the weights.
+
+    **Raises** ``ValueError`` where there is none.
+    """
+    found = []
+    for t, link in enumerate(chain.links):
+        if not link.loss.requires_grad or not chain.counts[t]:
+            continue
+        sends = any(error is not None and bool(error.any()) for error in own[t])
+        if sends or _norms(chain.back(t, None, loss=True, weights=True)[1]).any():
+            found.append(t)
+    if not found:
+        raise ValueError(
+            f"no loss of these {len(chain)} steps has a gradient: are all targets left out, or the loss at its least? Give a "
+            "stretch with targets that count"
+        )
+    return found
+
+
+def _follow(chain: Chain, losses: list[int], samples: int | None, seed: int) -> tuple[list[int], Array, Array]:
+    """Losses followed back one by one: their steps, ‖C[t,k]‖ ``[n, T, W]`` and errors ``[n, P, T]``."""
+    afford = max(_EXACT, _STRETCHES * len(chain))
+    every = samples is None and sum(t + 1 for t in losses) <= afford
+    if every or (samples is not None and samples >= len(losses)):
+        order, floor, least = losses, 0.0, len(losses)
+    else:
+        order, floor, least = _spread(losses, seed), _FLOOR, min(samples or 2, len(losses))
+    followed: dict[int, tuple[Array, Array]] = {}
+    spent = 0
+    for t in order:
+        if len(followed) >= least and (samples is not None or spent >= afford or len(followed) >= _ENOUGH):
+            break
+        contributions, errors, cost = _back_from(chain, t, floor)
+        followed[t] = (contributions, errors)
+        spent += cost
+    ordered = sorted(followed)
+    return ordered, np.stack([followed[t][0] for t in ordered]), np.stack([followed[t][1] for t in ordered])
+
+
+def _back_from(chain: Chain, t: int, floor: float) -> tuple[Array, Array, int]:
+    """One loss followed back; with a ``floor``, until its error is under it, and C[t,k] partly between neighbours."""
+    contributions = np.zeros((len(chain), len(chain.parameters)))
+    found = np.full((len(chain.parts), len(chain)), math.nan)
+    found[:, 1 if not chain.links[0].before else 0 : t + 1] = 0.0
+    errors: Errors | None = None
+    measured: list[int] = []
+    greatest = 0.0
+    for k in range(t, -1, -1):
+        weights = not floor or t - k <= _DENSE or (t - k) % _EVERY == 0 or k == 0
+        errors, gradients = chain.back(k, errors, loss=k == t, weights=weights)
+        if weights:
+            contributions[k] = _norms(gradients)
+            measured.insert(0, k)
+        if not errors:
+            break
+        found[:, k] = chain.norms(errors)
+        size = float(np.linalg.norm(found[:, k]))
+        greatest = max(greatest, size)
+        if size <= floor * greatest:
+            break
+    for w in range(contributions.shape[1]):
+        between = np.arange(measured[0], t + 1)
+        contributions[between, w] = np.interp(between, measured, contributions[measured, w])
+    return contributions, found, t - k + 1
+
+
+def _spread(losses: list[int], seed: int) -> list[int]:
+    """All losses in an order of which every beginning is spread evenly over time: steps of the golden ratio."""
+    n = len(losses)
+    start = np.random.default_rng(seed).random()
+    # Twice as many points as losses leave few unvisited; those come last.
+    visited = dict.fromkeys(int(((start + i * (math.sqrt(5) - 1) / 2) % 1.0) * n) for i in range(2 * n))
+    return [losses[i] for i in (*visited, *(i for i in range(n) if i not in visited))]
+
+
+def _by_lag(values: Array, losses: list[int]) -> Array:
+    """``values [n, P, T]`` at step k, moved to t - k: ``[n, P, T]``."""
+    moved = np.full(values.shape, math.nan)
+    for i, t in enumerate(losses):
+        moved[i, :, : t + 1] = values[i, :, t::-1]
+    return moved
+
+
+def _weight(name: str, explicit: Tensor, implicit: Tensor) -> Weight:
+    explicit, implicit = (g.to_dense().double().flatten() for g in (explicit, implicit))
+    total, own, earlier = (float(torch.linalg.vector_norm(g)) for g in (explicit + implicit, explicit, implicit))
+    both = own * earlier
+    return Weight(name, total, own, earlier, float(explicit @ implicit) / both if both > 0 else math.nan)
+
+
+def _norms(gradients: list[Tensor]) -> Array:
+    flat = [(g.to_dense() if g.is_sparse else g).detach().flatten() for g in gradients]
+    squares = np.array([float(torch.dot(g, g)) for g in flat])
+    if not np.isfinite(squares).all():  # overflow, perhaps of the square alone
+        return np.array([float(torch.linalg.vector_norm(g.double())) for g in flat])
+    return np.asarray(np.sqrt(squares))
