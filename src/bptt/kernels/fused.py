@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bptt import state as states
 from bptt.kernels.contract import Layer, Rows, State, Weights
+from bptt.kernels.transforms import transformed
 
 
 class Torch:
@@ -23,6 +24,8 @@ class Torch:
             return "torch's layers cannot limit the error at every step (clip_step)"
         if layer.cell == "rnn" and layer.activation not in ("tanh", "relu"):
             return f"torch's RNN knows tanh and relu, not {_name(layer.activation)}"
+        if not torch.compiler.is_compiling() and (under_way := transformed()) is not None:
+            return f"torch's layers do not know all of {under_way}"
         return None
 
     def run(self, layer: Layer, weights: Weights, x: Tensor, state: State, rows: Rows) -> tuple[Tensor, State]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
 from bptt.kernels.contract import Layer, Rows, State, Weights
 from bptt.kernels.native import calls, operators
 from bptt.kernels.native.function import Sequence
+from bptt.kernels.transforms import transformed
 
 # Addresses of these are no secret to anyone; what else looks on (compilers, modes, subclasses) sees operators.
 _PLAIN = (Tensor, nn.Parameter)
 _compiling, _modes = torch.compiler.is_compiling, torch._C._len_torch_dispatch_stack
-_transform, _trace = torch._C._functorch.peek_interpreter_stack, torch._C._get_tracing_state
+_trace = torch._C._get_tracing_state
 
 
 class Native:
@@ -36,7 +36,11 @@ class Native:
             return f"the native RNN knows {', '.join(calls.ACTIVATIONS)}, not {name}"
         if torch.is_autocast_enabled("cpu"):
             return "the native kernels compute in the dtype of x, not in autocast's"
-        return None if _compiling() else _transformed()
+        if _compiling():
+            return None
+        if (under_way := transformed()) is not None:
+            return f"the native kernels take no part in {under_way}"
+        return None if _trace() is None else "torch.jit.trace cannot record the native kernels; torch.export can"
 
     def run(self, layer: Layer, weights: Weights, x: Tensor, state: State | None, rows: Rows) -> tuple[Tensor, State]:
         """One layer, one direction; see `bptt.kernels.reference`.
@@ -52,13 +56,3 @@ class Native:
             return y, tuple(final)
         y, h, c, _, _ = calls.forward(plan, (x, h0, c0, *weights), mask, reset, False)
         return y, (h,) if c is None else (h, c)
-
-
-def _transformed() -> str | None:
-    if _transform() is not None:
-        return "the native kernels take no part in torch.func's transforms (grad, vmap, jvp)"
-    if forward_ad._current_level >= 0:
-        return "the native kernels know no forward-mode differentiation"
-    if _trace() is not None:
-        return "torch.jit.trace cannot record the native kernels; torch.export can"
-    return None
