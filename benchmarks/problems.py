@@ -27,7 +27,8 @@ COLOURS = ("#3987e5", "#d9752b", "#2a9d62", "#a06bd6", "#c2497d")
 PAGE = """# Known problems
 
 What a network can learn whose gradient reaches back far enough, and what is lost where it does not. Each strategy begins with
-the same weights and sees the same sequences; solved is the share of unseen rows answered rightly at the end. Seconds include scoring.
+the same weights and sees the same sequences; solved is the share of unseen rows answered rightly at the end. Seconds include
+scoring.
 
 ![Share of rows solved over sequences seen](problems.png)
 

@@ -17,7 +17,7 @@ MISUSE_OF_FILES = (FileNotFoundError, IsADirectoryError, NotADirectoryError, Per
 FAILED = ("Diverged", "BadCheckpoint")  # by name, as naming the classes would import torch
 
 
-ORDER = ("demo", "train", "evaluate", "generate", "predict", "doctor")
+ORDER = ("demo", "train", "evaluate", "generate", "predict", "compare", "inspect", "explain", "doctor")
 
 
 class Group(TyperGroup):

@@ -184,6 +184,8 @@ def read_config(folder: str | os.PathLike[str]) -> Record:
     format that this version does not read.
     """
     path = Path(folder)
+    if path.exists() and not path.is_dir():
+        raise FolderError(f"{path} is a file: give the folder of a run")
     if not path.is_dir():
         raise FileNotFoundError(f"{path} does not exist: give the folder of a run")
     try:
