@@ -49,6 +49,7 @@ _HOMES = {
     "backprop": "executor",
     "clip_norm": "train",
     "clip_value": "train",
+    "compare": "tasks.compare",
     "evaluate": "evaluation",
     "fidelity": "fidelity",
 }

@@ -9,16 +9,17 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
+from bptt.data import Piece, Source
 from bptt.data.reader import reader
 from bptt.executor import Loss, Reduction, backprop
+from bptt.fidelity import Fidelity, fidelity
 from bptt.memory import Counting
-from bptt.observe.bias import GradientError, gradient_error, whole_gradient
+from bptt.state import leaves
 from bptt.tasks.pictures import BLUE, GREEN, INK, ORANGE, PURPLE, finish, picture
 from bptt.tasks.report import Report, Table, cell
-from bptt.through import Full, Strategy, parse
+from bptt.through import Strategy, parse
 from bptt.through.size import shown
 from bptt.train import Logs, Moment, Run, Validation
 from bptt.train.feed import as_source
@@ -44,7 +45,7 @@ class Trial:
     seconds: float = 0.0
     step_seconds: float | None = None
     peak: int | None = None
-    gradient: GradientError | None = None
+    gradient: Fidelity | None = None
     failed: str | None = None
 
 
@@ -135,7 +136,7 @@ def compare(
         bptt.compare(model, loss, data, [bptt.Full(), bptt.Truncated(20), "randomized:horizon=50"], updates=500).report()
 
     Settings are those of `bptt.Run`; each strategy gets the same budget of ``epochs``, ``updates`` or ``seconds``. Cost (time
-    a step and peak memory) and gradient (against ``Full()``; see `bptt.observe.bias.gradient_error`) are measured on the first
+    a step and peak memory) and gradient (against `Full`; see `bptt.fidelity`) are measured on the first
     ``steps`` steps of the first sequence, at the weights where the first strategy ended. ``score(model)`` is taken every tenth
     part of the log.
 
@@ -151,8 +152,9 @@ def compare(
         raise ValueError("say how long each is to train: epochs=…, updates=… or seconds=…")
     source = as_source(data)
     trials, at = list[Trial](), None
-    sequence = next(iter(source.epoch(0)))
-    whole_gradient(model, loss, sequence, Full(), steps=2)  # what torch loads at its first call is nobody's time
+    piece = _first_steps(source, steps)
+    for _ in backprop(copy.deepcopy(model), loss, piece):  # what torch loads at its first call is nobody's time
+        pass
     for strategy in strategies:
         twin = copy.deepcopy(model)
         scored: list[tuple[int, float, float]] = []
@@ -177,19 +179,19 @@ def compare(
         at = at or twin
     if at is None:
         raise ValueError("; ".join(f"{trial.through}: {trial.failed}" for trial in trials))
-    exact = whole_gradient(at, loss, sequence, Full(), steps=steps)
     trials = [
-        trial if trial.failed is not None else _measured(trial, strategy, at, loss, sequence, exact, steps, draws)
+        trial if trial.failed is not None else _measured(trial, strategy, at, loss, piece, draws)
         for trial, strategy in zip(trials, strategies, strict=True)
     ]
     return Comparison(trials, getattr(loss, "unit", ""), score_name if score is not None else "")
 
 
-def _measured(
-    trial: Trial, through: Strategy, model: nn.Module, loss: Loss, sequence: Any, exact: torch.Tensor, steps: int, draws: int
-) -> Trial:
-    source = reader(sequence)
-    piece = source.read(0, source.upto(steps))
+def _first_steps(source: Source, steps: int) -> Piece:
+    sequence = reader(next(iter(source.epoch(0))))
+    return sequence.read(0, sequence.upto(steps))
+
+
+def _measured(trial: Trial, through: Strategy, model: nn.Module, loss: Loss, piece: Piece, draws: int) -> Trial:
     twin = copy.deepcopy(model)
     counting = Counting()
     try:
@@ -200,9 +202,9 @@ def _measured(
     begun = time.perf_counter()
     for _ in backprop(twin, loss, piece, through=through):
         pass
-    a_step = (time.perf_counter() - begun) / source.upto(steps)
-    error = gradient_error(model, loss, piece, through, exact=exact, draws=draws)
-    return replace(trial, step_seconds=a_step, peak=peak, gradient=error)
+    a_step = (time.perf_counter() - begun) / len(leaves(piece.x)[0])
+    found = fidelity(twin.eval(), loss, piece, through=through, passes=draws if hasattr(through, "seed") else 1)
+    return replace(trial, step_seconds=a_step, peak=peak, gradient=found)
 
 
 def _scorer(
@@ -232,5 +234,5 @@ def _row(trial: Trial, scored: bool) -> list[str]:
         cell(nan if trial.step_seconds is None else trial.step_seconds * 1e6, ".0f"),
         "–" if trial.peak is None else shown(trial.peak),
         "–" if gradient is None else f"{gradient.bias:.2g}",
-        "–" if gradient is None else f"{gradient.deviation:.2g}",
+        "–" if gradient is None else f"{gradient.variance**0.5:.2g}",
     ]
