@@ -6,3 +6,4 @@ from bptt.observe.measure import gradient_flow as gradient_flow
 from bptt.observe.profile import Estimate as Estimate, Profile as Profile
 from bptt.observe.spectrum import Spectrum as Spectrum, lyapunov as lyapunov, spectrum as spectrum
 from bptt.observe.trouble import Trouble as Trouble
+from bptt.observe.units import Gate as Gate, Units as Units, units as units
