@@ -54,11 +54,16 @@ TapeSize tape(const Shape& s) {
 
 template <class S>
 void forward(const Forward<S>& f) {
+    const TapeSize size = tape<S>(f.shape);
+    if (f.gates) expect_to_fill(f.gates, size.gates * sizeof(S));
+    if (f.cells) expect_to_fill(f.cells, size.cells * sizeof(S));
+    expect_to_fill(f.y, std::size_t(f.shape.T * f.shape.B * (f.shape.P ? f.shape.P : f.shape.H)) * sizeof(S));
     run<S, ForwardPass<S>>(f);
 }
 
 template <class S>
 void backward(const Backward<S>& f) {
+    expect_to_fill(f.dx, std::size_t(f.shape.T * f.shape.B * f.shape.I) * sizeof(S));
     run<S, BackwardPass<S>>(f);
 }
 

@@ -29,14 +29,6 @@ struct Float<double> {
     static constexpr double flat_tanh = -44.0;
 };
 
-// y = n ln 2 + r with n whole and |r| ≤ ln(2)/2.
-template <class S>
-struct Reduced {
-    Vec<S> n;
-    Whole<S> shifted;  // n, in the lowest bits
-    Vec<S> small;      // exp(r) - 1
-};
-
 // c[0] + c[1] r + ... of degree D, in a tree: half as long a chain of operations as one after the other.
 template <class S, int D>
 BPTT_INLINE Vec<S> polynomial(const S* c, Vec<S> r, Vec<S> r2, Vec<S> r4) {
@@ -47,29 +39,21 @@ BPTT_INLINE Vec<S> polynomial(const S* c, Vec<S> r, Vec<S> r2, Vec<S> r4) {
 }
 
 template <class S>
-BPTT_INLINE Reduced<S> reduce(Vec<S> y) {
-    using F = Float<S>;
-    const Vec<S> shifted = y * S(1.44269504088896340736) + F::magic;
-    const Vec<S> n = shifted - F::magic;
-    const Vec<S> r = (y - n * F::ln2_high) - n * F::ln2_low, r2 = r * r;
-    return {n, (Whole<S>)shifted, polynomial<S, Exponential<S>::degree>(Exponential<S>::q, r, r2, r2 * r2) * r2 + r};
-}
-
-template <class S>
 BPTT_INLINE Vec<S> power_of_two(Whole<S> n) {
     return (Vec<S>)((n + Float<S>::bias) << Float<S>::mantissa);
 }
 
 // v · 2^n, denormal results included.
 template <class S>
-BPTT_INLINE Vec<S> scaled(Vec<S> v, const Reduced<S>& e) {
+BPTT_INLINE Vec<S> scaled(Vec<S> v, Vec<S> n, [[maybe_unused]] Whole<S> shifted) {
 #if BPTT_VECTOR_BYTES == 64
-    if constexpr (sizeof(S) == 4) return (Vec<S>)_mm512_scalef_ps((__m512)v, (__m512)e.n);
-    else return (Vec<S>)_mm512_scalef_pd((__m512d)v, (__m512d)e.n);
+    if constexpr (sizeof(S) == 4) return (Vec<S>)_mm512_scalef_ps((__m512)v, (__m512)n);
+    else return (Vec<S>)_mm512_scalef_pd((__m512d)v, (__m512d)n);
 #else
+    (void)n;
     // In two halves, for neither may leave the range.
-    const Whole<S> n = e.shifted - (Whole<S>)splat(Float<S>::magic), half = n >> 1;
-    return (v * power_of_two<S>(half)) * power_of_two<S>(n - half);
+    const Whole<S> whole = shifted - (Whole<S>)splat(Float<S>::magic), half = whole >> 1;
+    return (v * power_of_two<S>(half)) * power_of_two<S>(whole - half);
 #endif
 }
 
@@ -90,24 +74,53 @@ BPTT_INLINE Vec<S> reciprocal(Vec<S> d) {
     return S(1) / d;
 }
 
+// The logistic function of the first L of x, tanh of the H after them, in place. All of them take each operation together: one
+// after the other, their long chains would leave the arithmetic units waiting.
+template <class S, int L, int H>
+BPTT_INLINE void squash(Vec<S> (&x)[L + H]) {
+    using F = Float<S>;
+    constexpr int all = L + H;
+    Vec<S> y[all], n[all], r[all], small[all];
+    Whole<S> shifted[all];
+    for (int i = 0; i < L; i++) y[i] = at_least<S>(-magnitude<S>(x[i]), F::least_exp);
+    for (int i = L; i < all; i++) y[i] = at_least<S>(magnitude<S>(x[i]) * S(-2), F::flat_tanh);
+    // y = n ln 2 + r with n whole, in the lowest bits of `shifted`, and |r| ≤ ln(2)/2; small = exp(r) - 1.
+    for (int i = 0; i < all; i++) {
+        const Vec<S> moved = y[i] * S(1.44269504088896340736) + F::magic;
+        shifted[i] = (Whole<S>)moved;
+        n[i] = moved - F::magic;
+    }
+    for (int i = 0; i < all; i++) r[i] = (y[i] - n[i] * F::ln2_high) - n[i] * F::ln2_low;
+    for (int i = 0; i < all; i++) {
+        const Vec<S> r2 = r[i] * r[i];
+        small[i] = polynomial<S, Exponential<S>::degree>(Exponential<S>::q, r[i], r2, r2 * r2) * r2 + r[i];
+    }
+    for (int i = 0; i < L; i++) {
+        const Vec<S> grown = scaled<S>(small[i] + S(1), n[i], shifted[i]);
+        const Vec<S> share = reciprocal<S>(grown + S(1));
+        x[i] = x[i] < S(0) ? grown * share : share;
+    }
+    for (int i = L; i < all; i++) {
+        // The magic number's own bits vanish in the shift: what is left is n.
+        const Vec<S> scale = (Vec<S>)((shifted[i] << F::mantissa) + (Whole<S>)splat(S(1)));
+        const Vec<S> minus = small[i] * scale + (scale - S(1));  // exp(-2|x|) - 1, in (-1, 0]
+        const Vec<S> size = -minus * reciprocal<S>(minus + S(2));
+        x[i] = (Vec<S>)((Whole<S>)magnitude<S>(size) | ((Whole<S>)x[i] & (Whole<S>)splat(S(-0.0))));
+    }
+}
+
 template <class S>
 BPTT_INLINE Vec<S> logistic(Vec<S> x) {
-    const Vec<S> y = at_least<S>(-magnitude<S>(x), Float<S>::least_exp);
-    const Reduced<S> e = reduce<S>(y);
-    const Vec<S> grown = scaled<S>(e.small + S(1), e);
-    const Vec<S> share = reciprocal<S>(grown + S(1));
-    return x < S(0) ? grown * share : share;
+    Vec<S> one[] = {x};
+    squash<S, 1, 0>(one);
+    return one[0];
 }
 
 template <class S>
 BPTT_INLINE Vec<S> hyperbolic(Vec<S> x) {
-    const Vec<S> y = at_least<S>(magnitude<S>(x) * S(-2), Float<S>::flat_tanh);
-    const Reduced<S> e = reduce<S>(y);
-    // The magic number's own bits vanish in the shift: what is left is n.
-    const Vec<S> scale = (Vec<S>)((e.shifted << Float<S>::mantissa) + (Whole<S>)splat(S(1)));
-    const Vec<S> minus = e.small * scale + (scale - S(1));  // exp(-2|x|) - 1, in (-1, 0]
-    const Vec<S> size = -minus * reciprocal<S>(minus + S(2));
-    return (Vec<S>)((Whole<S>)magnitude<S>(size) | ((Whole<S>)x & (Whole<S>)splat(S(-0.0))));
+    Vec<S> one[] = {x};
+    squash<S, 0, 1>(one);
+    return one[0];
 }
 
 }  // namespace

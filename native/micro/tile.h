@@ -21,37 +21,51 @@ constexpr long inner_block = 1024;
 // Inner steps by which B is fetched before its use: the second cache's latency.
 constexpr int ahead = 8;
 
-// C[i][p·cs + v] = init[i][p·cs + v] + Σ_k A[i][k] B[p·ps + k·N·V + v], for R rows and P panels of N vectors.
-// Packed: A lies [k][R]; else A lies [i][k], rows lda apart. init may be C, or null for zero.
+// One summand of a product: K inner steps of A times panels of B that lie ps apart.
+// A lies [i][k], rows lda apart; or, where a tile is told that it is packed, [k][R].
+template <class S>
+struct Term {
+    const S* A;
+    long lda;
+    const S* B;
+    long ps, K;
+};
+
+// C[i][p·cs + v] = init[i][p·cs + v] + Σ_terms Σ_k A[i][k] B[p·ps + k·N·V + v], for R rows and P panels of N vectors.
+// init may be C, or null for zero.
 template <class S, int R, int P, int N, bool Packed>
-[[gnu::noinline]] void tile(long K, const S* __restrict A, long lda, const S* __restrict B, long ps, const S* init, long ldi,
-                            S* C, long ldc, long cs) {
+[[gnu::noinline]] void tile(const Term<S>* term, int terms, const S* init, long ldi, S* C, long ldc, long cs) {
     Vec<S> sum[R][P * N] = {};
     for (int i = 0; i < R; i++)
-        for (int p = 0; p < P; p++) __builtin_prefetch(C + i * ldc + p * cs, 1);
-    // Three rows to a pointer: x86 addresses base, base + lda and base + 2 lda without another register. The empty assembly keeps
-    // the compiler from making them one pointer and a dozen offsets again.
-    constexpr int group = Packed ? R : 3;
-    const S* row[(R + group - 1) / group];
-    for (int g = 0; g * group < R; g++) {
-        row[g] = A + g * group * (Packed ? 1 : lda);
-        asm("" : "+r"(row[g]));
-    }
-#pragma GCC unroll 4
-    for (long k = 0; k < K; k++) {
-        Vec<S> b[P * N];
         for (int p = 0; p < P; p++)
-            for (int v = 0; v < N; v++) {
-                b[p * N + v] = load(B + p * ps + v * V<S>);
-                __builtin_prefetch(B + p * ps + (ahead * N + v) * V<S>);
-            }
-        if constexpr (Packed) __builtin_prefetch(row[0] + 2 * ahead * R);
-        for (int i = 0; i < R; i++) {
-            const Vec<S> a = splat(row[i / group][(i % group) * (Packed ? 1 : lda)]);
-            for (int q = 0; q < P * N; q++) sum[i][q] += a * b[q];
+            for (int v = 0; v < N; v++) __builtin_prefetch(C + i * ldc + p * cs + v * V<S>, 1);
+    for (const Term<S>* end = term + terms; term < end; term++) {
+        const S* B = term->B;
+        const long ps = term->ps, lda = term->lda;
+        // Three rows to a pointer: x86 addresses base, base + lda and base + 2 lda without another register. The empty assembly
+        // keeps the compiler from making them one pointer and a dozen offsets again.
+        constexpr int group = Packed ? R : 3;
+        const S* row[(R + group - 1) / group];
+        for (int g = 0; g * group < R; g++) {
+            row[g] = term->A + g * group * (Packed ? 1 : lda);
+            asm("" : "+r"(row[g]));
         }
-        B += N * V<S>;
-        for (const S*& at : row) at += Packed ? R : 1;
+#pragma GCC unroll 4
+        for (long k = term->K; k > 0; k--) {
+            Vec<S> b[P * N];
+            for (int p = 0; p < P; p++)
+                for (int v = 0; v < N; v++) {
+                    b[p * N + v] = load(B + p * ps + v * V<S>);
+                    __builtin_prefetch(B + p * ps + (ahead * N + v) * V<S>);
+                }
+            if constexpr (Packed) __builtin_prefetch(row[0] + 2 * ahead * R);
+            for (int i = 0; i < R; i++) {
+                const Vec<S> a = splat(row[i / group][(i % group) * (Packed ? 1 : lda)]);
+                for (int q = 0; q < P * N; q++) sum[i][q] += a * b[q];
+            }
+            B += N * V<S>;
+            for (const S*& at : row) at += Packed ? R : 1;
+        }
     }
     for (int i = 0; i < R; i++)
         for (int p = 0; p < P; p++)
@@ -63,13 +77,14 @@ template <class S, int R, int P, int N, bool Packed>
 }
 
 template <class S, int P, int N, bool Packed, int R = 1>
-BPTT_INLINE void tile_of(long rows, long K, const S* A, long lda, const S* B, long ps, const S* init, long ldi, S* C, long ldc,
-                         long cs) {
+BPTT_INLINE void tile_of(long rows, const Term<S>* term, int terms, const S* init, long ldi, S* C, long ldc, long cs) {
     if constexpr (R <= MR && R * P * 2 <= accumulators) {
-        if (rows == R) return tile<S, R, P, N, Packed>(K, A, lda, B, ps, init, ldi, C, ldc, cs);
-        tile_of<S, P, N, Packed, R + 1>(rows, K, A, lda, B, ps, init, ldi, C, ldc, cs);
+        if (rows == R) return tile<S, R, P, N, Packed>(term, terms, init, ldi, C, ldc, cs);
+        tile_of<S, P, N, Packed, R + 1>(rows, term, terms, init, ldi, C, ldc, cs);
     }
 }
+
+constexpr int most_terms = 2;
 
 template <int n>
 struct Side {
@@ -78,37 +93,49 @@ struct Side {
 
 // As many panels side by side as keep the arithmetic units busy with few rows.
 template <class S, int N>
-BPTT_INLINE void few_rows(long M, long K, const S* A, long lda, const S* B, long ps, long panels, const S* init, long ldi,
-                          S* C, long ldc, long cs) {
+BPTT_INLINE void few_rows(long M, const Term<S>* term, int terms, long panels, const S* init, long ldi, S* C, long ldc, long cs) {
+    const long widest = least(4, accumulators / (2 * M));
     long p = 0;
     const auto go = [&](auto side) {
         constexpr int P = decltype(side)::value;
-        if (M * P * 2 > accumulators) return;
-        for (; p + P <= panels; p += P)
-            tile_of<S, P, N, false>(M, K, A, lda, B + p * ps, ps, init ? init + p * cs : init, ldi, C + p * cs, ldc, cs);
+        Term<S> at[most_terms];
+        for (int t = 0; t < terms; t++) at[t] = {term[t].A, term[t].lda, term[t].B + p * term[t].ps, term[t].ps, term[t].K};
+        tile_of<S, P, N, false>(M, at, terms, init ? init + p * cs : init, ldi, C + p * cs, ldc, cs);
+        p += P;
     };
-    go(Side<4>{});
-    go(Side<3>{});
-    go(Side<2>{});
-    go(Side<1>{});
+    while (p < panels) {
+        const long left = panels - p, groups = (left + widest - 1) / widest, side = (left + groups - 1) / groups;
+        if (side == 4) go(Side<4>{});
+        else if (side == 3) go(Side<3>{});
+        else if (side == 2) go(Side<2>{});
+        else go(Side<1>{});
+    }
 }
 
-// M rows times `panels` panels of N vectors each; A lies [i][k].
+// M rows times `panels` panels of N vectors each.
 template <class S, int N>
-void product_of(long M, long K, const S* A, long lda, const S* B, long ps, long panels, const S* init, long ldi, S* C, long ldc,
-                long cs) {
-    if (M * 4 <= accumulators && panels > 1 && K <= 2 * inner_block)
-        return few_rows<S, N>(M, K, A, lda, B, ps, panels, init, ldi, C, ldc, cs);
-    const long blocks = (M + MR - 1) / MR, pieces = (K + inner_block - 1) / inner_block;
+void product_of(long M, const Term<S>* term, int terms, long panels, const S* init, long ldi, S* C, long ldc, long cs) {
+    long deepest = 0;
+    for (int t = 0; t < terms; t++) deepest = most(deepest, term[t].K);
+    if (M * 4 <= accumulators && panels > 1 && deepest <= 2 * inner_block)
+        return few_rows<S, N>(M, term, terms, panels, init, ldi, C, ldc, cs);
+    if (terms > 1 && deepest > inner_block) {
+        for (int t = 0; t < terms; t++) product_of<S, N>(M, term + t, 1, panels, t ? C : init, t ? ldc : ldi, C, ldc, cs);
+        return;
+    }
+    const long blocks = (M + MR - 1) / MR, pieces = terms > 1 ? 1 : (deepest + inner_block - 1) / inner_block;
     for (long p = 0; p < panels; p++)
         for (long piece = 0; piece < pieces; piece++) {
-            const long k0 = K * piece / pieces, k1 = K * (piece + 1) / pieces;
             const S* from = piece ? C + p * cs : init ? init + p * cs : nullptr;
             const long ldf = piece ? ldc : ldi;
             for (long block = 0; block < blocks; block++) {
                 const long m0 = M * block / blocks, m1 = M * (block + 1) / blocks;
-                tile_of<S, 1, N, false>(m1 - m0, k1 - k0, A + m0 * lda + k0, lda, B + p * ps + k0 * N * V<S>, ps,
-                                        from ? from + m0 * ldf : nullptr, ldf, C + m0 * ldc + p * cs, ldc, cs);
+                Term<S> at[most_terms];
+                for (int t = 0; t < terms; t++) {
+                    const long k0 = term[t].K * piece / pieces, k1 = term[t].K * (piece + 1) / pieces;
+                    at[t] = {term[t].A + m0 * term[t].lda + k0, term[t].lda, term[t].B + p * term[t].ps + k0 * N * V<S>, 0, k1 - k0};
+                }
+                tile_of<S, 1, N, false>(m1 - m0, at, terms, from ? from + m0 * ldf : nullptr, ldf, C + m0 * ldc + p * cs, ldc, cs);
             }
         }
 }
@@ -129,13 +156,14 @@ struct Packed {
 // C[:, of the panels] = init + A · B. C and init have room for whole vectors.
 template <class S>
 void product(long M, const S* A, long lda, const Packed<S>& B, long p0, long p1, const S* init, long ldi, S* C, long ldc) {
-    const long wide = B.vectors(B.panels() - 1) == 2 ? p1 : least(p1, B.panels() - 1), step = B.K * NR<S>;
-    const long at = p0 * NR<S>;
-    if (wide > p0) product_of<S, 2>(M, B.K, A, lda, B.panel(p0), step, wide - p0, init ? init + at : init, ldi, C + at, ldc, NR<S>);
-    if (wide < p1) {
-        const long last = wide * NR<S>;
-        product_of<S, 1>(M, B.K, A, lda, B.panel(wide), step, 1, init ? init + last : init, ldi, C + last, ldc, NR<S>);
-    }
+    const long wide = B.vectors(B.panels() - 1) == 2 ? p1 : least(p1, B.panels() - 1);
+    const auto part = [&](auto vectors, long p, long panels) {
+        const long at = p * NR<S>;
+        const Term<S> term{A, lda, B.panel(p), B.K * NR<S>, B.K};
+        product_of<S, decltype(vectors)::value>(M, &term, 1, panels, init ? init + at : init, ldi, C + at, ldc, NR<S>);
+    };
+    if (wide > p0) part(Side<2>{}, p0, wide - p0);
+    if (wide < p1) part(Side<1>{}, wide, 1);
 }
 
 }  // namespace

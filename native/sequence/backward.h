@@ -154,8 +154,7 @@ private:
         }
         constexpr long ld = NR<S> * side_by_side;
         S* made = strip + thread * s.B * ld;
-        if (wh.vectors(p) == 2) product_of<S, 2>(M, wh.K, A, error_ld, wh.panel(p), wh.K * NR<S>, side, nullptr, 0, made, ld, NR<S>);
-        else product_of<S, 1>(M, wh.K, A, error_ld, wh.panel(p), 0, 1, nullptr, 0, made, ld, NR<S>);
+        product<S>(M, A, error_ld, wh, p, p + side, nullptr, 0, made - at, ld);
         for (long i = 0; i < M; i++) {
             S* to = dh + (rows.at(r.begin + i) - t * s.B) * dh_ld + at;
             const bool fresh = rows.before(r.begin + i, t) == Rows::fresh;

@@ -25,7 +25,7 @@ public:
         if (!f.gates)
             for (S*& gates : own_gates) gates = carve.take<S>(chunk_limit(rows, chunk_rows) * layout.ldg);
         x_ld = spread_operand<S>(s.I);
-        x_rows = carve.take<S>(split.threads * block_rows * x_ld);
+        x_rows = carve.take<S>(split.threads * x_height() * x_ld);
         h_ld = spread_operand<S>(layout.Y);
         h_rows = carve.take<S>(split.threads * s.B * h_ld);
         tables = carve.take<S*>(split.threads * s.B * 4);
@@ -47,7 +47,7 @@ public:
         const bool down = s.reverse;
         int turn = 0;
         for (long done = 0; done < s.T;) {
-            const Range steps = chunk(rows, down ? s.T - 1 - done : done, down, chunk_rows);
+            const Range steps = chunk(rows, down ? s.T - 1 - done : done, down, at_once && !f.gates ? 1 : chunk_rows);
             const long r0 = rows.begin(steps.begin), r1 = rows.begin(steps.end);
             // Without a tape the chunks take turns in two buffers: one thread may be a chunk ahead of another.
             S* gates = f.gates ? f.gates : own_gates[turn] - r0 * layout.ldg;
@@ -57,8 +57,8 @@ public:
                 part_of_chunk = share(r1 - r0, split.threads, thread);
                 part_of_chunk = {part_of_chunk.begin + r0, part_of_chunk.end + r0};
             }
-            inputs(part_of_chunk, units, gates, thread);
-            if (split.by_rows) barrier.wait();
+            if (!at_once) inputs(part_of_chunk, units, gates, thread);
+            if (!at_once && split.by_rows) barrier.wait();
             for (long i = 0; i < steps.size(); i++) step(down ? steps.end - 1 - i : steps.begin + i, mine, units, gates, thread, barrier);
             done += steps.size();
         }
@@ -102,32 +102,52 @@ private:
             }
     }
 
+    bool sums_at_once() const {
+        const double M = double(rows.N) / double(s.T) / (split.by_rows ? split.threads : 1);
+        const long bytes = layout.slots.gates * layout.Hp * (layout.Y + s.I) * long(sizeof(S));
+        return M >= 8 && (bytes <= 2 * near_bytes || M >= 64);
+    }
+
+    long x_height() const { return most(block_rows, s.B); }
+
+    // x at these rows, as a left operand: where it lies, or gathered into `to`.
+    Term<S> operand(Range r, S* to) const {
+        const bool steady = rows.dense && (r.size() <= 1 || f.x_step == s.B * f.x_row || r.begin / s.B == (r.end - 1) / s.B);
+        if (steady && !collides<S>(f.x_row)) return {x_row(f.x, f.x_step, f.x_row, rows, r.begin), f.x_row, nullptr, 0, s.I};
+        for (long i = 0; i < r.size(); i++) copy(to + i * x_ld, x_row(f.x, f.x_step, f.x_row, rows, r.begin + i), s.I);
+        return {to, x_ld, nullptr, 0, s.I};
+    }
+
+    // The sums of the terms in `panels` slots from `slot` on, of panel j of units (of a plain rnn: of so many panels from j on),
+    // added to `init`, which lies as the gates do.
+    void sum(long j, long slot, long panels, long M, const Term<S>* term, int terms, const S* init, long ldi, S* gates) {
+        const long at = layout.place(slot, j * NR<S>), width = layout.width(j);
+        if (layout.vectors(j) == 2) product_of<S, 2>(M, term, terms, panels, init + at, ldi, gates + at, layout.ldg, width);
+        else product_of<S, 1>(M, term, terms, panels, init + at, ldi, gates + at, layout.ldg, width);
+    }
+
+    // A left operand with the panels of a slot's weights: panel j of the n-th gate in slot order.
+    static Term<S> with(Term<S> left, const GatePanels<S>& weights, long j, long n) {
+        left.B = weights.at(j, n);
+        left.ps = weights.K * weights.layout->width(j);
+        return left;
+    }
+
     // W_ih x + bias of these rows and units, into the gates.
-    void inputs(Range part_of_chunk, Range units, S* gates, int thread) {
+    void inputs(Range part_of_chunk, Range units, S* gates, [[maybe_unused]] int thread) {
         BPTT_PHASE(input, thread);
         const long G = layout.slots.gates;
-        const bool direct = rows.dense && f.x_step == s.B * f.x_row && !collides<S>(f.x_row);
         for (long r0 = part_of_chunk.begin; r0 < part_of_chunk.end; r0 += block_rows) {
             const long M = least(block_rows, part_of_chunk.end - r0);
-            const S* A = f.x + r0 * f.x_row;
-            long lda = f.x_row;
-            if (!direct) {
-                S* to = x_rows + thread * block_rows * x_ld;
-                for (long i = 0; i < M; i++) copy(to + i * x_ld, x_row(f.x, f.x_step, f.x_row, rows, r0 + i), s.I);
-                A = to;
-                lda = x_ld;
-            }
+            const Term<S> left = operand({r0, r0 + M}, x_rows + thread * x_height() * x_ld);
             S* C = gates + r0 * layout.ldg;
             for (long j = units.begin; j < units.end; j++) {
-                const long width = layout.width(j), at = layout.place(layout.slots.x_slot, j * NR<S>), ps = wx.K * width;
-                if (layout.vectors(j) == 2)
-                    product_of<S, 2>(M, wx.K, A, lda, wx.at(j, 0), ps, G, bias + at, 0, C + at, layout.ldg, width);
-                else
-                    product_of<S, 1>(M, wx.K, A, lda, wx.at(j, 0), ps, G, bias + at, 0, C + at, layout.ldg, width);
+                const Term<S> term = with(left, wx, j, 0);
+                sum(j, layout.slots.x_slot, G, M, &term, 1, bias, 0, C);
                 if (s.cell != Cell::gru) continue;
                 const long last = layout.place(3, j * NR<S>);
                 for (long i = 0; i < M; i++)
-                    for (long u = last; u < last + width; u += V<S>) store(C + i * layout.ldg + u, load(bias + u));
+                    for (long u = last; u < last + layout.width(j); u += V<S>) store(C + i * layout.ldg + u, load(bias + u));
             }
         }
     }
@@ -155,6 +175,8 @@ private:
             A = to;
             lda = h_ld;
         }
+        const Term<S> state{A, lda, nullptr, 0, layout.Y};
+        const Term<S> input = at_once ? operand(r, x_rows + thread * x_height() * x_ld) : Term<S>{};
         const Lines<S> y = e.h;
         if (s.P) e.h = {inner + first * inner_ld, inner_ld, nullptr};
         for (long j = units.begin; j < units.end;) {
@@ -162,7 +184,7 @@ private:
             long side = 1;
             if (layout.slots.gates == 1 && layout.vectors(j) == 2)
                 while (side < 4 && j + side < units.end && layout.vectors(j + side) == 2) side++;
-            gate_sums(j, side, M, A, lda, e.gates, thread);
+            gate_sums(j, side, M, input, state, e.gates, thread);
             BPTT_PHASE(gates, thread);
             activate(e, M, j * NR<S>, (j + side - 1) * NR<S> + layout.width(j + side - 1));
             j += side;
@@ -203,13 +225,23 @@ private:
         e.c = {nullptr, 0, c};
     }
 
-    // Adds W_hh h to the gates of `side` panels of units.
-    void gate_sums(long j, long side, long M, const S* A, long lda, S* gates, [[maybe_unused]] int thread) {
+    // The sums behind the gates of `side` panels of units: all of them, or what the state adds to what the input has made.
+    void gate_sums(long j, long side, long M, const Term<S>& input, const Term<S>& state, S* gates, [[maybe_unused]] int thread) {
         BPTT_PHASE(state, thread);
-        const long panels = layout.slots.gates == 1 ? side : layout.slots.gates, cs = layout.width(j), ps = wh.K * cs;
-        S* C = gates + layout.place(layout.slots.h_slot, j * NR<S>);
-        if (layout.vectors(j) == 2) product_of<S, 2>(M, wh.K, A, lda, wh.at(j, 0), ps, panels, C, layout.ldg, C, layout.ldg, cs);
-        else product_of<S, 1>(M, wh.K, A, lda, wh.at(j, 0), ps, panels, C, layout.ldg, C, layout.ldg, cs);
+        const long panels = layout.slots.gates == 1 ? side : layout.slots.gates;
+        if (!at_once) {
+            const Term<S> term = with(state, wh, j, 0);
+            return sum(j, layout.slots.h_slot, panels, M, &term, 1, gates, layout.ldg, gates);
+        }
+        if (s.cell != Cell::gru) {
+            const Term<S> both[] = {with(input, wx, j, 0), with(state, wh, j, 0)};
+            return sum(j, 0, panels, M, both, 2, bias, 0, gates);
+        }
+        const Term<S> first = with(input, wx, j, 0), last = with(state, wh, j, 2);
+        const Term<S> both[] = {with(input, wx, j, 1), with(state, wh, j, 0)};
+        sum(j, 0, 1, M, &first, 1, bias, 0, gates);
+        sum(j, 1, 2, M, both, 2, bias, 0, gates);
+        sum(j, 3, 1, M, &last, 1, bias, 0, gates);
     }
 
     void activate(const StepForward<S>& e, long M, long u0, long u1) {
@@ -251,6 +283,9 @@ private:
     const Layout<S> layout;
     const Rows& rows;
     const Partition split;
+    // Each step makes its input's products together with its state's, so that the sums never leave the registers; else they are
+    // made for many steps at once, which reads W_ih less often.
+    const bool at_once = sums_at_once();
     GatePanels<S> wx, wh;
     Packed<S> wr;
     S *bias, *zeros, *c0, *own_gates[2] = {}, *x_rows, *h_rows, *inner, *outer;

@@ -26,6 +26,25 @@ struct StepForward {
     Lines<S> h, c;
 };
 
+// The rows that a panel's gates lie in are too far apart for the hardware to guess: row `i` of a step is fetched this many rows
+// before its use.
+constexpr long rows_ahead = 4;
+
+template <class S>
+BPTT_INLINE void fetch(const Lines<S>& lines, long i, long u0, long u1) {
+    for (long u = u0; u < u1; u += V<S>) __builtin_prefetch(lines[i] + u, 1);
+}
+
+template <class S>
+BPTT_INLINE void fetch(const StepForward<S>& s, long i, long u0, long u1) {
+    const Layout<S>& layout = *s.layout;
+    S* gates = s.gates + i * s.ldg;
+    for (long at = layout.place(0, u0); at < layout.place(0, u0) + (u1 - u0) * layout.slots.slots; at += V<S>)
+        __builtin_prefetch(gates + at, 1);
+    fetch(s.h, i, u0, u1);
+    if (s.c.base || s.c.table) fetch(s.c, i, u0, u1), fetch(s.c_before, i, u0, u1);
+}
+
 template <class S, Activation F>
 void rnn_forward(const StepForward<S>& s, long rows, long u0, long u1) {
     for (long i = 0; i < rows; i++)
@@ -39,28 +58,33 @@ void rnn_forward(const StepForward<S>& s, long rows, long u0, long u1) {
 
 template <class S>
 void gru_forward(const StepForward<S>& s, long rows, long u0, long u1) {
-    for (long i = 0; i < rows; i++)
+    for (long i = 0; i < rows; i++) {
+        if (i + rows_ahead < rows) fetch(s, i + rows_ahead, u0, u1);
         for (long u = u0; u < u1; u += V<S>) {
             const Place<S> at(*s.layout, u);
             S* g = s.gates + i * s.ldg + at.first;
-            const Vec<S> r = logistic<S>(load(g + at.apart)), z = logistic<S>(load(g + 2 * at.apart));
-            const Vec<S> n = hyperbolic<S>(load(g) + r * load(g + 3 * at.apart));
+            Vec<S> rz[] = {load(g + at.apart), load(g + 2 * at.apart)};
+            squash<S, 2, 0>(rz);
+            const Vec<S> r = rz[0], z = rz[1], n = hyperbolic<S>(load(g) + r * load(g + 3 * at.apart));
             store(g, n);
             store(g + at.apart, r);
             store(g + 2 * at.apart, z);
             const Vec<S> before = load_first(s.h_before[i] + u, s.H - u);
             store_first(s.h[i] + u, n + z * (before - n), s.H - u);
         }
+    }
 }
 
 template <class S>
 void lstm_forward(const StepForward<S>& s, long rows, long u0, long u1) {
-    for (long i = 0; i < rows; i++)
+    for (long i = 0; i < rows; i++) {
+        if (i + rows_ahead < rows) fetch(s, i + rows_ahead, u0, u1);
         for (long u = u0; u < u1; u += V<S>) {
             const Place<S> at(*s.layout, u);
             S* gates = s.gates + i * s.ldg + at.first;
-            const Vec<S> in = logistic<S>(load(gates)), f = logistic<S>(load(gates + at.apart));
-            const Vec<S> g = hyperbolic<S>(load(gates + 2 * at.apart)), o = logistic<S>(load(gates + 3 * at.apart));
+            Vec<S> ifog[] = {load(gates), load(gates + at.apart), load(gates + 3 * at.apart), load(gates + 2 * at.apart)};
+            squash<S, 3, 1>(ifog);
+            const Vec<S> in = ifog[0], f = ifog[1], o = ifog[2], g = ifog[3];
             const Vec<S> c = f * load(s.c_before[i] + u) + in * g;
             store(gates, in);
             store(gates + at.apart, f);
@@ -69,6 +93,7 @@ void lstm_forward(const StepForward<S>& s, long rows, long u0, long u1) {
             store(s.c[i] + u, c);
             store_first(s.h[i] + u, o * hyperbolic<S>(c), s.H - u);
         }
+    }
 }
 
 // Backward: from the error of h (and what c carries) to the errors of the gates' sums, in D, and what goes to the step before.
@@ -103,6 +128,21 @@ BPTT_INLINE Vec<S> output_error(const StepBackward<S>& s, long i, long u) {
     return s.dy.base || s.dy.table ? carried + load_first(s.dy[i] + u, s.H - u) : carried;
 }
 
+template <class S>
+BPTT_INLINE void fetch(const StepBackward<S>& s, long i, long u0, long u1) {
+    const Layout<S>& layout = *s.layout;
+    const S* gates = s.gates + i * s.ldg;
+    for (long at = layout.place(0, u0); at < layout.place(0, u0) + (u1 - u0) * layout.slots.slots; at += V<S>)
+        __builtin_prefetch(gates + at);
+    for (long u = u0; u < u1; u += V<S>)
+        for (long slot = 0; slot < layout.slots.slots; slot++) __builtin_prefetch(s.errors + i * s.lde + slot * s.Hp + u, 1);
+    if (s.dy.base || s.dy.table) fetch(s.dy, i, u0, u1);
+    if (!s.c) return fetch(s.h_before, i, u0, u1);
+    for (long u = u0; u < u1; u += V<S>) __builtin_prefetch(s.c + i * s.ldc + u);
+    fetch(s.c_before, i, u0, u1);
+    fetch(s.dc, i, u0, u1);
+}
+
 template <class S, Activation F>
 void rnn_backward(const StepBackward<S>& s, long rows, long u0, long u1) {
     for (long i = 0; i < rows; i++)
@@ -118,7 +158,8 @@ void rnn_backward(const StepBackward<S>& s, long rows, long u0, long u1) {
 
 template <class S>
 void gru_backward(const StepBackward<S>& s, long rows, long u0, long u1) {
-    for (long i = 0; i < rows; i++)
+    for (long i = 0; i < rows; i++) {
+        if (i + rows_ahead < rows) fetch(s, i + rows_ahead, u0, u1);
         for (long u = u0; u < u1; u += V<S>) {
             const Place<S> at(*s.layout, u);
             const S* g = s.gates + i * s.ldg + at.first;
@@ -133,12 +174,14 @@ void gru_backward(const StepBackward<S>& s, long rows, long u0, long u1) {
             store(e + 3 * s.Hp, dn * r);
             store(s.dh[i] + u, passed);
         }
+    }
 }
 
 template <class S>
 void lstm_backward(const StepBackward<S>& s, long rows, long u0, long u1) {
     for (long i = 0; i < rows; i++) {
         const bool fresh = s.prev && s.prev[i] == Rows::fresh;
+        if (i + rows_ahead < rows) fetch(s, i + rows_ahead, u0, u1);
         for (long u = u0; u < u1; u += V<S>) {
             const Place<S> at(*s.layout, u);
             const S* gates = s.gates + i * s.ldg + at.first;

@@ -7,7 +7,7 @@
 
 namespace bptt {
 
-enum class Phase { prepare, input, state, gates, input_errors, weight_pack, weights, waiting, count };
+enum class Phase { prepare, input, state, gates, input_errors, weight_pack, weights, count };
 
 #ifdef BPTT_PHASES
 

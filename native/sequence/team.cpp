@@ -1,9 +1,13 @@
 #include "team.h"
 
+#include <cstdint>
 #include <cstdlib>
 #include <new>
 
-#ifdef _OPENMP
+#ifdef BPTT_TEAM_STD
+#include <thread>
+#include <vector>
+#elif defined(_OPENMP)
 #include <omp.h>
 #endif
 #ifdef _WIN32
@@ -97,7 +101,7 @@ void Barrier::wait_for_others() {
 }
 
 int team_size(long wanted) {
-#ifdef _OPENMP
+#if defined(_OPENMP) || defined(BPTT_TEAM_STD)
     return process() == first_process && wanted > 1 ? static_cast<int>(wanted) : 1;
 #else
     (void)wanted;
@@ -111,7 +115,13 @@ bool run_team(int threads, void (*part)(void*, int, Barrier&), void* context) {
         part(context, 0, barrier);
         return true;
     }
-#ifdef _OPENMP
+#if defined(BPTT_TEAM_STD)
+    std::vector<std::thread> others;
+    for (int thread = 1; thread < threads; thread++) others.emplace_back([&, thread] { part(context, thread, barrier); });
+    part(context, 0, barrier);
+    for (std::thread& other : others) other.join();
+    return true;
+#elif defined(_OPENMP)
     bool whole = true;
 #pragma omp parallel num_threads(threads)
     {
@@ -124,6 +134,16 @@ bool run_team(int threads, void (*part)(void*, int, Barrier&), void* context) {
     return whole;
 #else
     return false;
+#endif
+}
+
+void expect_to_fill([[maybe_unused]] void* at, [[maybe_unused]] std::size_t bytes) {
+#ifdef __linux__
+    constexpr std::size_t huge = Memory::huge_page;
+    const std::uintptr_t first = (reinterpret_cast<std::uintptr_t>(at) + huge - 1) / huge * huge;
+    const std::uintptr_t end = (reinterpret_cast<std::uintptr_t>(at) + bytes) / huge * huge;
+    // A hint: where it is refused, pages are small.
+    if (at && end > first) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
 #endif
 }
 

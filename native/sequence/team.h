@@ -32,4 +32,8 @@ bool run_team(int threads, void (*part)(void*, int, Barrier&), void* context);
 enum class Use { rows, work };
 void* scratch(Use use, std::size_t bytes);
 
+// The caller's memory, which is about to be written: where it is fresh and large, in huge pages, for the system's work on small
+// ones takes as long as some products.
+void expect_to_fill(void* at, std::size_t bytes);
+
 }  // namespace bptt

@@ -142,8 +142,9 @@ private:
                         const long u = edge(n), R = edge(n + 1) - u;
                         S* C = t.made + (row + u) * t.ld + v;
                         const S* init = any ? C : nullptr;
-                        if (t.ld - v >= NR<S>) tile_of<S, 1, 2, true>(R, K, from, 0, t.right + v * K, 0, init, t.ld, C, t.ld, 0);
-                        else tile_of<S, 1, 1, true>(R, K, from, 0, t.right + v * K, 0, init, t.ld, C, t.ld, 0);
+                        const Term<S> term{from, 0, t.right + v * K, 0, K};
+                        if (t.ld - v >= NR<S>) tile_of<S, 1, 2, true>(R, &term, 1, init, t.ld, C, t.ld, 0);
+                        else tile_of<S, 1, 1, true>(R, &term, 1, init, t.ld, C, t.ld, 0);
                         from += R * K;
                     }
                 }
