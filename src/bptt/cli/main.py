@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bptt.cli import compare, demo, doctor, explain, train, use
+from bptt.cli import compare, demo, doctor, explain, inspect, train, use
 from bptt.cli.errors import Group
 from bptt.cli.say import examples
 
@@ -48,6 +48,7 @@ def _common(
 app.add_typer(train.app, name="train")
 use.add(app)
 app.command(epilog=compare.EXAMPLES)(compare.compare)
+app.command(epilog=inspect.EXAMPLES)(inspect.inspect)
 app.command(epilog=explain.EXAMPLES)(explain.explain)
 app.command(epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command(epilog=demo.EXAMPLES)(demo.demo)

@@ -9,7 +9,7 @@ from bptt.observe.explain_network import draw
 from bptt.observe.explained import Explained
 from bptt.observe.page import build
 
-SCRIPTS = ("cells.js", "bptt.js", "draw.js", "explain.js", "explain-unfolded.js", "explain-sums.js")
+SCRIPTS = ("draw.js", "cells.js", "bptt.js", "explain.js", "explain-unfolded.js", "explain-sums.js")
 
 
 def page_of(of: Explained) -> str:

@@ -7,7 +7,6 @@ const zeros = (like) => deep(() => 0, like);
 const norm = (v) => Math.sqrt([v].flat(3).reduce((sum, p) => sum + p * p, 0));
 const length = (gradient) => Math.sqrt(Object.values(gradient).reduce((sum, v) => sum + norm(v) ** 2, 0));
 const each = (weights, f) => Object.fromEntries(Object.entries(weights).map(([name, value]) => [name, f(value, name)]));
-const range = (n) => Array.from({ length: n }, (_, i) => i);
 
 // {cell, weights, x, target, every} -> states, outputs and losses; steps count from 0.
 function passForward({ cell, weights, x, target, every }) {

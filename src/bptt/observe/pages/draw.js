@@ -13,6 +13,8 @@ function responsive(box, draw) {
   return { redraw() { last = 0; go(); } };
 }
 
+const range = (n) => Array.from({ length: n }, (_, i) => i);
+
 function ticks(low, high, about) {
   const rough = (high - low) / Math.max(1, about), ten = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((m) => m * ten).find((each) => each >= rough * 0.999);
@@ -21,11 +23,15 @@ function ticks(low, high, about) {
   return found;
 }
 
+// Powers of ten; between them 2 and 5 where there is room; where not one of these lies inside, evenly spaced values.
 function decades(low, high, about) {
-  const from = Math.ceil(Math.log10(low) - 1e-9), to = Math.floor(Math.log10(high) + 1e-9);
-  const every = Math.max(1, Math.ceil((to - from + 1) / about)), found = [];
-  for (let at = Math.ceil(from / every) * every; at <= to; at += every) found.push(10 ** at);
-  return found.length ? found : [low];
+  const from = Math.floor(Math.log10(low) - 1e-9), to = Math.ceil(Math.log10(high) + 1e-9), inside = (v) => v >= low * 0.999 && v <= high * 1.001;
+  const every = Math.max(1, Math.ceil((to - from) / about)), tens = [];
+  for (let at = Math.ceil(from / every) * every; at <= to; at += every) tens.push(10 ** at);
+  const finer = every > 1 ? [] : range(to - from + 1).flatMap((i) => [1, 2, 5].map((m) => m * 10 ** (from + i))).filter(inside);
+  const few = tens.filter(inside);
+  if (finer.length && finer.length <= about + 1) return finer.length > 1 ? finer : ticks(low, high, about).filter((v) => v > 0);
+  return few.length > 1 ? few : finer;
 }
 
 function label(value) {
@@ -118,4 +124,4 @@ function lineChart(width, { series, xLabel, yLabel, logX, logY, zero, height = 3
 }
 
 const legend = (series) => h("div", { class: "legend" }, series.map((each) =>
-  h("span", {}, h("i", { style: `border-color:${each.color};${each.dash ? "border-top-style:dashed" : ""}` }), each.name)));
+  h("span", {}, h("i", { style: `border-color:${each.color};${each.dash ? "border-top-style:dashed;" : ""}${each.faint ? "opacity:0.45" : ""}` }), each.name)));
