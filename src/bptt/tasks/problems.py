@@ -27,6 +27,7 @@ class ProblemSettings(Settings):
     cell: Literal["lstm", "gru", "rnn", "irnn"] = setting(
         "lstm", "Recurrent cell; irnn: ReLU, begun as the identity.", "Network"
     )
+    init: Literal["plain", "chrono"] = setting("plain", "chrono: gates begin open for as long as the gap (not rnn).", "Network")
     hidden: int = setting(64, "Units in the recurrent layer.", "Network", ge=1)
     optimizer: str = setting("adam", "sgd, adam, adamw or rmsprop.", "Training")
     lr: float = setting(2e-3, "Learning rate.", "Training", gt=0)
@@ -60,7 +61,10 @@ def problem_of(name: str, settings: ProblemSettings) -> tuple[Problem, ProblemMo
     problem = problems[name](length=settings.length, rows=settings.rows, seed=settings.seed)
     torch.manual_seed(settings.seed)
     loss = SquaredError() if problem.loss == "squared" else CrossEntropy()
-    return problem, ProblemModel(problem, settings.cell, settings.hidden, settings.backend), loss
+    model = ProblemModel(problem, settings.cell, settings.hidden, settings.backend)
+    if settings.init == "chrono":
+        layers.init.chrono_(model.layer, max(settings.length, 3))
+    return problem, model, loss
 
 
 def solved(model: nn.Module, problem: Problem, batches: int = 10) -> float:
