@@ -1,0 +1,96 @@
+"""What a call of a small layer costs beside an empty autograd.Function and beside torch's layer: T steps of one row.
+
+    python benchmarks/overhead.py [--threads 1]
+
+"empty" takes the layer's own tensors, saves them, and returns results and gradients that were made before: what
+torch.autograd.Function costs when it does nothing. "compute" is the kernels' own work, called with the same sizes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from interleave import interleaved
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+import bptt
+from bptt.kernels.native import calls
+
+
+class Empty(torch.autograd.Function):
+    results: tuple[Tensor, ...]
+    gradients: tuple[Tensor | None, ...]
+
+    @staticmethod
+    def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(*tensors)
+        ctx.set_materialize_grads(False)
+        return Empty.results
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor | None) -> tuple[Tensor | None, ...]:
+        _ = ctx.saved_tensors
+        return Empty.gradients
+
+
+def candidates(cell: str, steps: int, backward: bool) -> dict[str, Callable[[], object]]:
+    ours, theirs = getattr(bptt.nn, cell)(8, 16, backend="native"), getattr(nn, cell)(8, 16)
+    x, zero = torch.randn(steps, 1, 8), torch.zeros(1, 1, 16)
+    weights = list(ours.parameters())
+    gradients = (None, None, *(torch.zeros_like(w) for w in weights))
+    plan = calls.plan_of(ours._layers[0])
+    inputs = (x, None, None, *weights, None)
+    y, _, _, *tape = calls.forward(plan, inputs, None, None, True)
+    errors, wanted = (torch.ones_like(y), None, None), (False,) * 3 + (True,) * 4 + (False,)
+
+    def empty() -> None:
+        Empty.results, Empty.gradients = (torch.empty(steps, 1, 16), torch.empty(1, 1, 16)), gradients
+        made = Empty.apply(x, zero, *weights)[0]
+        if backward:
+            made.sum().backward()
+
+    def layer(module: nn.Module) -> None:
+        made = module(x)[0]
+        if backward:
+            made.sum().backward()
+
+    def compute() -> None:
+        calls.forward(plan, inputs, None, None, True)
+        if backward:
+            calls.backward(plan, inputs, None, None, (y, *tape), errors, wanted)
+
+    return {"empty": empty, "native": lambda: layer(ours), "torch": lambda: layer(theirs), "compute": compute}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=15)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    table = Table(title=f"B=1, I=8, H=16; {chosen.threads} threads, torch {torch.__version__}; µs")
+    for name in ("", "T", "pass", "empty", "native", "torch", "compute", "native / empty", "torch / native"):
+        table.add_column(name, justify="left" if name in ("", "pass") else "right")
+    for cell in ("RNN", "GRU", "LSTM"):
+        for steps in (1, 20):
+            for backward in (False, True):
+                found = interleaved(candidates(cell, steps, backward), chosen.rounds)
+                micro = {name: each.seconds * 1e6 for name, each in found.items()}
+                table.add_row(
+                    cell,
+                    str(steps),
+                    "both" if backward else "forward",
+                    *(f"{micro[name]:.0f}" for name in ("empty", "native", "torch", "compute")),
+                    f"{found['native'].ratio:.2f}",
+                    f"{micro['torch'] / micro['native']:.2f}",
+                )
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""What is timed beside the native kernels: the same layer in torch, compiled by torch, and as JAX's scan."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from shapes import Shape
+from torch import Tensor, nn
+
+import bptt
+
+Call = Callable[[], object]
+
+
+def torch_step(layer: nn.Module, x: Tensor, backward: bool, **flags: Tensor) -> Call:
+    """Forward, or forward and backward to x and every parameter, of the sum of all outputs."""
+
+    def forward() -> Tensor:
+        with torch.no_grad():
+            return layer(x, **flags)[0]
+
+    def both() -> None:
+        for leaf in (x, *layer.parameters()):
+            leaf.grad = None
+        layer(x, **flags)[0].sum().backward()
+
+    return both if backward else forward
+
+
+def layers(cell: str, shape: Shape, dtype: torch.dtype) -> tuple[nn.Module, nn.Module, Tensor]:
+    """The native layer, torch's with the same weights, and an input."""
+    steps, rows, inputs, hidden = shape
+    theirs = getattr(nn, cell)(inputs, hidden, dtype=dtype)
+    ours = getattr(bptt.nn, cell)(inputs, hidden, dtype=dtype, backend="native")
+    ours.load_state_dict(theirs.state_dict())
+    return ours, theirs, torch.randn(steps, rows, inputs, dtype=dtype, requires_grad=True)
+
+
+def compiled_step(layer: nn.Module, x: Tensor, backward: bool, steps: int, seconds: float) -> Call | str:
+    """torch.compile of torch's own layer, its time loop unrolled; or in words why not."""
+    if len(x) > steps:
+        return f"it unrolls the loop, and T is above {steps} (--compile-steps)"
+    if not hasattr(signal, "setitimer"):
+        return "no timer here to stop a compilation"
+
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    torch.compiler.reset()
+    before, handler = torch._dynamo.config.allow_rnn, signal.signal(signal.SIGALRM, stop)
+    torch._dynamo.config.allow_rnn = True
+    call = torch_step(torch.compile(layer), x, backward)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        start = time.perf_counter()
+        call()
+        call()
+    except Exception as error:  # a compiler that is stopped in its course fails in many ways
+        late = time.perf_counter() - start >= seconds - 0.1
+        return f"takes more than {seconds:.0f} s to compile" if late else f"{type(error).__name__}"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+        torch._dynamo.config.allow_rnn = before
+    return call
+
+
+def jax_step(cell: str, layer: nn.Module, x: Tensor, backward: bool) -> Call | str:
+    """The layer as `jax.lax.scan`, the input's product before the loop, jitted; or in words why not."""
+    if importlib.util.find_spec("jax") is None:
+        return 'not installed: pip install "bptt[bench]"'
+    import jax
+
+    if x.dtype == torch.float64:
+        jax.config.update("jax_enable_x64", True)
+    weights = [jax.numpy.asarray(p.detach().numpy()) for p in layer.parameters()]
+    given = jax.numpy.asarray(x.detach().numpy())
+
+    def outputs(x: Any, weights: list[Any]) -> Any:
+        w_ih, w_hh, b_ih, b_hh = weights
+        zero = jax.numpy.zeros((x.shape[1], w_hh.shape[1]), x.dtype)
+        step = _JAX_CELLS[cell](jax, w_hh, b_hh)
+        return jax.lax.scan(step, (zero, zero) if cell == "LSTM" else zero, x @ w_ih.T + b_ih)[1]
+
+    if backward:
+        gradient = jax.jit(jax.grad(lambda x, weights: outputs(x, weights).sum(), (0, 1)))
+        return lambda: jax.block_until_ready(gradient(given, weights))
+    forward = jax.jit(outputs)
+    return lambda: jax.block_until_ready(forward(given, weights))
+
+
+def _rnn(jax: Any, w: Any, b: Any) -> Callable[[Any, Any], Any]:
+    def step(h: Any, a: Any) -> Any:
+        h = jax.numpy.tanh(a + h @ w.T + b)
+        return h, h
+
+    return step
+
+
+def _gru(jax: Any, w: Any, b: Any) -> Callable[[Any, Any], Any]:
+    def step(h: Any, a: Any) -> Any:
+        a_r, a_z, a_n = jax.numpy.split(a, 3, -1)
+        u_r, u_z, u_n = jax.numpy.split(h @ w.T + b, 3, -1)
+        r, z = jax.nn.sigmoid(a_r + u_r), jax.nn.sigmoid(a_z + u_z)
+        n = jax.numpy.tanh(a_n + r * u_n)
+        h = n + z * (h - n)
+        return h, h
+
+    return step
+
+
+def _lstm(jax: Any, w: Any, b: Any) -> Callable[[Any, Any], Any]:
+    def step(state: Any, a: Any) -> Any:
+        h, c = state
+        i, f, g, o = jax.numpy.split(a + h @ w.T + b, 4, -1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jax.numpy.tanh(g)
+        h = jax.nn.sigmoid(o) * jax.numpy.tanh(c)
+        return (h, c), h
+
+    return step
+
+
+_JAX_CELLS = {"RNN": _rnn, "GRU": _gru, "LSTM": _lstm}
