@@ -12,7 +12,7 @@ from bptt.data.piece import Piece
 from bptt.executor import Backprop, Loss, Reduction
 from bptt.loss import counted
 from bptt.online import Influence, begin
-from bptt.online.step import Step
+from bptt.online.step import Step, many_errors
 from bptt.state import State
 from bptt.through.online import ForwardInTime
 from bptt.through.plan import HandBack, Run
@@ -80,7 +80,8 @@ class Forward(Backprop):
         if given is not None:
             before = layout.flatten(given).detach().requires_grad_()
             given = layout.build(before, given)
-        y, after = self._call(piece, given, where)
+        with many_errors():
+            y, after = self._call(piece, given, where)
         made, count = counted(self._loss, y, piece, where)
         self._sums.add(made, count, piece)
         self._gather(made, count, y, before, influence, where)

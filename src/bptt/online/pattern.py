@@ -13,7 +13,7 @@ from bptt import state as states
 from bptt.call import Caller, evaluating as in_evaluation
 from bptt.data.piece import Piece
 from bptt.layout import Layout
-from bptt.online.step import Step
+from bptt.online.step import Step, many_errors
 from bptt.state import State
 
 _TOGETHER = 64  # backward passes at once
@@ -78,7 +78,7 @@ class Probe:
         state = None if initial else layout.build(before, self._template)
         random = self._call.randomness()
         mode = in_evaluation(self._model) if evaluating else nullcontext()
-        with self._call.other_buffers(), mode, torch.enable_grad():
+        with self._call.other_buffers(), mode, torch.enable_grad(), many_errors():
             _, after = self._call(Piece(x, self._piece.target, None, reset), state, "probing the module")
         random.put_back()
         return Step(None if initial else before, layout.flatten(after), self._parameters)

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
 from bptt.jacobian import products
+
+
+@contextmanager
+def many_errors() -> Iterator[None]:
+    """Forward passes inside leave out oneDNN's LSTM, whose backward pass takes one error at a time: here come many at once."""
+    before = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = before
 
 
 class Step:
