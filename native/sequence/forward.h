@@ -47,10 +47,13 @@ public:
         const bool down = s.reverse;
         int turn = 0;
         for (long done = 0; done < s.T;) {
-            const Range steps = chunk(rows, down ? s.T - 1 - done : done, down, at_once && !f.gates ? 1 : chunk_rows);
+            const bool brief = at_once && !f.gates;
+            const Range steps = chunk(rows, down ? s.T - 1 - done : done, down, brief ? 1 : chunk_rows);
             const long r0 = rows.begin(steps.begin), r1 = rows.begin(steps.end);
-            // Without a tape the chunks take turns in two buffers: one thread may be a chunk ahead of another.
-            S* gates = f.gates ? f.gates : own_gates[turn] - r0 * layout.ldg;
+            // Without a tape the chunks take turns in two buffers: one thread may be a chunk ahead of another. Where no barrier
+            // holds them together, each thread keeps to its own part of a buffer.
+            const long first = brief && split.by_rows ? rows.find(steps.begin, mine.begin) - mine.begin : r0;
+            S* gates = f.gates ? f.gates : own_gates[turn] - first * layout.ldg;
             turn = 1 - turn;
             Range part_of_chunk{r0, r1};
             if (split.by_rows) {
