@@ -6,13 +6,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bptt import data as data, kernels as kernels, nn as nn, tasks as tasks, through as through, train as train
+    from bptt import (
+        data as data,
+        kernels as kernels,
+        nn as nn,
+        observe as observe,
+        tasks as tasks,
+        through as through,
+        train as train,
+    )
     from bptt.data import Piece as Piece
     from bptt.evaluation import evaluate as evaluate
     from bptt.executor import Backprop as Backprop, backprop as backprop
     from bptt.fidelity import Fidelity as Fidelity, fidelity as fidelity
     from bptt.loss import CrossEntropy as CrossEntropy, SquaredError as SquaredError
     from bptt.newton import Newton as Newton
+    from bptt.observe.check import check as check
     from bptt.through import (
         RTRL as RTRL,
         UORO as UORO,
@@ -47,13 +56,14 @@ _HOMES = {
     "UORO": "through",
     "Window": "window",
     "backprop": "executor",
+    "check": "observe.check",
     "clip_norm": "train",
     "clip_value": "train",
     "compare": "tasks.compare",
     "evaluate": "evaluation",
     "fidelity": "fidelity",
 }
-_ROOMS = ("data", "kernels", "nn", "tasks", "through", "train")
+_ROOMS = ("data", "kernels", "nn", "observe", "tasks", "through", "train")
 __all__ = [*_HOMES, *_ROOMS]
 
 

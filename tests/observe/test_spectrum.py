@@ -72,6 +72,25 @@ def test_the_exponents_sum_to_the_mean_log_determinant(name):
         assert float(found.lyapunov.sum()) == pytest.approx(found.log_det, rel=1e-9)
 
 
+def test_a_complex_number_counts_as_two():
+    class Turn(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Parameter(torch.tensor(0.8 + 0.3j, dtype=torch.complex128))
+
+        def forward(self, x, state=None):
+            state = x.new_zeros(x.shape[1:], dtype=torch.complex128) if state is None else state
+            outputs = []
+            for step in x:
+                state = self.a * state + step
+                outputs.append(state.real)
+            return torch.stack(outputs), state
+
+    found = spectrum(Turn(), linear_data(20))
+    assert found.lyapunov == pytest.approx([math.log(abs(0.8 + 0.3j))] * 2)
+    assert found.radius == pytest.approx(abs(0.8 + 0.3j))
+
+
 @pytest.mark.parametrize("name", ["torch.nn.LSTM", "named tuple", "dict"])
 def test_jacobians_are_autograds(name):
     from bptt import state as states

@@ -219,15 +219,20 @@ def _by_lag(values: Array, losses: list[int]) -> Array:
 
 
 def _weight(name: str, explicit: Tensor, implicit: Tensor) -> Weight:
-    explicit, implicit = (g.to_dense().double().flatten() for g in (explicit, implicit))
+    explicit, implicit = (_reals(g).double() for g in (explicit, implicit))
     total, own, earlier = (float(torch.linalg.vector_norm(g)) for g in (explicit + implicit, explicit, implicit))
     both = own * earlier
     return Weight(name, total, own, earlier, float(explicit @ implicit) / both if both > 0 else math.nan)
 
 
 def _norms(gradients: list[Tensor]) -> Array:
-    flat = [(g.to_dense() if g.is_sparse else g).detach().flatten() for g in gradients]
+    flat = [_reals(g) for g in gradients]
     squares = np.array([float(torch.dot(g, g)) for g in flat])
     if not np.isfinite(squares).all():  # overflow, perhaps of the square alone
         return np.array([float(torch.linalg.vector_norm(g.double())) for g in flat])
     return np.asarray(np.sqrt(squares))
+
+
+def _reals(gradient: Tensor) -> Tensor:
+    dense = (gradient.to_dense() if gradient.is_sparse else gradient).detach()
+    return (torch.view_as_real(dense.resolve_conj()) if dense.is_complex() else dense).flatten()

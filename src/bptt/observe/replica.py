@@ -38,7 +38,7 @@ class Replica:
             raise ValueError(f"row must be one of the {rows} rows, 0 to {rows - 1}, got {row!r}")
         self._piece = _one_row(piece, row)
         self._dims = self._find_dims()
-        self.size = sum(leaf.numel() for leaf in self._own)
+        self.size = sum(_reals(leaf).numel() for leaf in self._own)
         if not self.size:
             raise ValueError(f"{self.name} carries no state that a gradient can travel through")
         self._initial = None if state is None else self._of_row(state, row, rows)
@@ -58,15 +58,16 @@ class Replica:
     def flat(self, leaves: list[Tensor | None], like: list[Tensor]) -> Tensor:
         """The leaves' numbers row by row, ``[copies, n]``; zero where there is none."""
         filled = [torch.zeros_like(b) if a is None else a for a, b in zip(leaves, like, strict=True)]
-        return torch.cat([leaf.movedim(dim, 0).flatten(1) for leaf, dim in zip(filled, self._dims, strict=True)], 1)
+        return torch.cat([_reals(leaf.movedim(dim, 0)).flatten(1) for leaf, dim in zip(filled, self._dims, strict=True)], 1)
 
     def shaped(self, flat: Tensor, like: list[Tensor]) -> list[Tensor]:
         """The inverse of `flat`."""
         found, at = [], 0
         for leaf, dim in zip(like, self._dims, strict=True):
-            moved = leaf.movedim(dim, 0)
+            moved = _reals(leaf.movedim(dim, 0))
             size = moved[0].numel()
-            found.append(flat[:, at : at + size].reshape(moved.shape).movedim(0, dim).to(leaf))
+            part = flat[:, at : at + size].reshape(moved.shape).to(moved)
+            found.append((torch.view_as_complex(part.contiguous()) if leaf.is_complex() else part).movedim(0, dim))
             at += size
         return found
 
@@ -114,6 +115,11 @@ class Replica:
             return leaf
         dim = next(d for own, d in zip(self._own, self._dims, strict=True) if own.shape == leaf.shape)
         return leaf.repeat_interleave(copies, dim)
+
+
+def _reals(leaf: Tensor) -> Tensor:
+    """A complex number as two: its Jacobian is that of the pair."""
+    return torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf
 
 
 def exponents(stretches: list[NDArray[np.float64]], settle: int) -> NDArray[np.float64]:
