@@ -41,16 +41,12 @@ def test_options_reach_the_explanation(bptt):
         ("--through truncated:k1=0", "k1"),
         ("--loss first", "every or last"),
         ("--clip 0", "clip"),
+        ("--seed x", "--seed"),
     ],
 )
-def test_what_cannot_be_explained_is_refused_before_a_page_is_written(here, options, words):
-    import subprocess
-    import sys
-
-    run = subprocess.run(
-        [sys.executable, "-m", "bptt", "explain", *options.split(), "--html", "page.html"], capture_output=True, text=True
-    )
-    assert run.returncode == 2
-    assert words in run.stderr
-    assert run.stderr.count("\n") == 1
+def test_what_cannot_be_explained_is_refused_before_a_page_is_written(bptt, here, options, words):
+    result = bptt("explain", *options.split(), "--html", "page.html")
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
     assert list(here.iterdir()) == []

@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 import bptt
-from bptt.observe import gradient_flow
+from bptt.observe import gradient_flow, spectrum, units
 from bptt.observe.page import build
 from bptt.observe.report import Report, flow_page
 from bptt.observe.report_data import curves_of, flow_of
+from bptt.observe.report_units import spectra_of, units_of
 
 
 class Model(nn.Module):
@@ -36,6 +37,14 @@ def a_log(updates=50, **more):
         for u in range(10, 10 * updates + 1, 10)
     ]
     return [*lines, {"update": 10 * updates, "epoch": 0, "validation": 0.9, "count": 7}]
+
+
+def instruments():
+    """Spectra and units of the model of `a_flow`."""
+    torch.manual_seed(0)
+    model, x = Model(), torch.randn(24, 2, 3)
+    piece = (x, torch.zeros(24, 2, 1))
+    return spectrum(model, piece), units(model, piece)
 
 
 def data_in(page):
@@ -95,6 +104,42 @@ def test_long_stretches_are_drawn_in_bins_of_their_mean():
     np.testing.assert_allclose((grid * np.diff(edges)).sum(1), flow.contributions.sum(1), rtol=1e-3)
     assert data["k2"] is None
     assert data["byReach"][0][0] == 1
+
+
+def test_spectra_are_those_which_were_measured():
+    found, _ = instruments()
+    data = spectra_of(found)
+    assert [chart["title"] for chart in data["charts"]] == [
+        "Singular values of one step",
+        "Products over many steps",
+        "Lyapunov exponents",
+    ]
+    one, products, exponents = (chart["series"] for chart in data["charts"])
+    np.testing.assert_allclose([y for _, y in one[0]["points"]], found.singular.mean(0), rtol=1e-3)
+    np.testing.assert_allclose(np.log([y for _, y in products[0]["points"]]), found.product_singular[:, 0], atol=1e-3)
+    assert [x for x, _ in products[0]["points"]] == found.product_steps.tolist()
+    np.testing.assert_allclose([y for _, y in exponents[0]["points"]], found.lyapunov, rtol=1e-3)
+    assert "errors fall to 1/e in" in data["key"][2][1]
+
+
+def test_exponents_alone_of_a_large_state():
+    data = spectra_of(np.array([0.02, -0.5]))
+    assert data["key"] == [["0.02", "nats a step, the greatest Lyapunov exponent: errors grow in the long run"]]
+    assert len(data["charts"]) == 1
+
+
+def test_units_are_those_which_were_measured():
+    _, found = instruments()
+    data = units_of(found)
+    assert [layer["name"] for layer in data["layers"]] == ["layers, layer 0", "layers, layer 1"]
+    forget = next(gate for gate in data["layers"][1]["gates"] if gate["name"] == "forget gate")
+    measured = next(gate for gate in found.gates if gate.layer == "layers, layer 1" and gate.gate == "forget gate")
+    assert forget["mean"] == pytest.approx(measured.mean, rel=1e-3)
+    assert "keeps the state for" in forget["remark"]
+    longest = [series["points"][0][1] for series in data["times"]]
+    assert longest[1] == pytest.approx(measured.time_constant.max(), rel=1e-3)
+    assert [series["name"] for series in data["states"]] == list(found.parts)
+    np.testing.assert_allclose([y for _, y in data["states"][0]["points"]], found.state_norm[0], rtol=1e-3)
 
 
 def test_a_page_holds_everything_and_fetches_nothing():

@@ -7,7 +7,7 @@ import pytest
 import bptt
 from bptt.observe.report import Report
 from tests.observe.browser import browser as a_browser, hovered, opened, overflows
-from tests.observe.test_report import a_flow, a_log
+from tests.observe.test_report import a_flow, a_log, instruments
 
 SECTIONS = ("advice", "training", "clipping", "reach", "contributions", "truncation", "weights", "spectra", "gates")
 
@@ -21,9 +21,10 @@ def browser():
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     through = bptt.Truncated(4, 8)
+    spectra, units = instruments()
     report = Report(
         "Run shakespeare", [("data", "input.txt: 100 tokens"), ("model", "LSTM 2×4")], log=a_log(), clip=0.5, unit="nats",
-        through=through, flow=a_flow(through=through),
+        through=through, flow=a_flow(through=through), spectra=spectra, units=units,
     )  # fmt: skip
     return report.save_html(tmp_path_factory.mktemp("report") / "report.html")
 
@@ -32,7 +33,7 @@ def test_every_section_has_its_picture_and_says_how_to_read_it(browser, written)
     with opened(browser, written) as page:
         for name in SECTIONS:
             assert page.locator(f"#{name} h2").count() == 1
-        for name in ("training", "reach", "contributions", "truncation"):
+        for name in ("training", "reach", "contributions", "truncation", "spectra", "gates"):
             assert page.locator(f"#{name} svg").count() >= 1, name
             assert len(page.inner_text(f"#{name} p.how >> nth=0")) > 80, name
             assert page.locator(f"#{name} a[download]").count() >= 1, name
@@ -61,7 +62,8 @@ def test_what_is_missing_is_said(browser, tmp_path):
 def test_hovering_tells_values(browser, written):
     with opened(browser, written) as page:
         for name, words in (
-            ("training", "training"), ("reach", "lag"), ("contributions", "C[t,k]"), ("truncation", "share lost")
+            ("training", "training"), ("reach", "lag"), ("contributions", "C[t,k]"), ("truncation", "share lost"),
+            ("spectra", "greatest"), ("gates", "low"),
         ):  # fmt: skip
             assert words in hovered(page, f"#{name} svg >> nth=0"), name
 
@@ -88,11 +90,11 @@ def test_the_heat_map_tells_the_value_under_the_pointer(browser, written):
 
 def test_layers_and_weights_can_be_chosen(browser, written):
     with opened(browser, written) as page:
-        for name in ("reach", "contributions"):
+        for name, parts in (("reach", 5), ("contributions", 11), ("gates", 2)):
             options = page.locator(f"#{name}-choice option").all_inner_texts()
-            assert len(options) > 3
+            assert len(options) == parts
             before = page.inner_html(f"#{name} svg")
-            page.select_option(f"#{name}-choice", options[-2])
+            page.select_option(f"#{name}-choice", options[-1])
             assert page.inner_html(f"#{name} svg") != before
             page.select_option(f"#{name}-choice", options[0])
             assert page.inner_html(f"#{name} svg") == before

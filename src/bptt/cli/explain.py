@@ -37,12 +37,15 @@ def explain(
     """See backpropagation through time at work, step by step, with every number."""
     import sys
 
-    from bptt.observe.explained import explain as explained
+    from bptt.cli.files import check_writable, write
+    from bptt.observe import explain as explained
     from bptt.through import Truncated, parse
 
     strategy = parse(through)
     if not isinstance(strategy, Truncated):
         raise ValueError(f"--through must be a truncation, which is held beside the full gradient; got {through}")
+    if html is not None:
+        check_writable(html, "--html")
     if loss not in ("every", "last"):
         raise ValueError(f"--loss must be every or last, got {loss!r}")
     made = explained(
@@ -50,7 +53,7 @@ def explain(
         through=strategy, clip=clip, rate=rate,
     )  # fmt: skip
     if html is not None:
-        made.save_html(html)
+        write(html, made.html())
         print(f"page     {html}", file=sys.stderr)
     if text or html is None:
         sys.stdout.write(made.text(colour=sys.stdout.isatty()))

@@ -78,8 +78,9 @@ function place(svg, event) {
   return [((event.clientX - box.left) / box.width) * view.width, ((event.clientY - box.top) / box.height) * view.height];
 }
 
-function table(columns, rows, words = 1) {
-  const cell = (tag, at, content) => h(tag, { class: at >= words ? "num" : null }, content);
+// Numbers stand to the right, but in the columns `words`.
+function table(columns, rows, words = [0]) {
+  const cell = (tag, at, content) => h(tag, { class: words.includes(at) ? null : "num" }, content);
   return h("div", { class: "scroll" }, h("table", {},
     h("thead", {}, h("tr", {}, columns.map((name, at) => cell("th", at, name)))),
     h("tbody", {}, rows.map((row) => h("tr", {}, row.map((content, at) => cell("td", at, content)))))));

@@ -31,7 +31,7 @@ function unitsSection(units) {
   if (units.layers.length) {
     const layer = (name) => units.layers.find((each) => each.name === name);
     chosen("gates", "Layer ", units.layers.map((each) => each.name), (name, width) => bars(layer(name), width), (name) => [
-      table(["gate or activation", "mean", "low", "high", "remark"], layer(name).gates.map((g) => [g.name, dash(g.mean, (v) => number(v, 3)), dash(g.low, percent), dash(g.high, percent), g.remark])),
+      table(["gate or activation", "mean", "low", "high", "remark"], layer(name).gates.map((g) => [g.name, dash(g.mean, (v) => number(v, 3)), dash(g.low, percent), dash(g.high, percent), g.remark]), [0, 4]),
       take("gates", ["gate", "mean", "low", "high"], () => layer(name).gates.map((g) => [g.name, g.mean, g.low, g.high]))]);
   } else section("gates").append(h("p", { class: "absent" }, "This network has no layer whose gates are known."));
   over("How long units keep what they hold", "The time constant of the gate that keeps the state (forget gate; the GRU's update gate), unit by unit, longest first: steps until what is held has fallen to 1/e. A task that spans more steps than the longest needs gates that open further: bptt.nn.init.chrono_.",
