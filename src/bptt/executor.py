@@ -63,11 +63,13 @@ def backprop(
     **Raises** ``TypeError`` or ``ValueError`` for what cannot be run: at once for a loss known to be a mean or a sequence
     whose parts do not fit, with the first window for a module that does not keep to the form above, or a loss that is no sum.
     """
+    made: Backprop
     if isinstance(through, ForwardInTime):
         from bptt.forward import Forward  # it is a Backprop, and so comes after it
 
-        return Forward(model, loss, sequence, through, state, reduction, resume)
-    made = Backprop(model, loss, sequence, through or Full(), state, reduction, resume)
+        made = Forward(model, loss, sequence, through, state, reduction, resume)
+    else:
+        made = Backprop(model, loss, sequence, through or Full(), state, reduction, resume)
     made._check_finite = check_finite
     return made
 

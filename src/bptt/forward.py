@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bptt import state as states
 from bptt.data.piece import Piece
 from bptt.executor import Backprop, Loss, Reduction
-from bptt.loss import counted
+from bptt.loss import targets
 from bptt.online import Influence, begin
 from bptt.online.step import Step, many_errors
 from bptt.state import State
@@ -82,9 +82,10 @@ class Forward(Backprop):
             given = layout.build(before, given)
         with many_errors():
             y, after = self._call(piece, given, where)
-        made, count = counted(self._loss, y, piece, where)
-        self._sums.add(made, count, piece)
-        self._gather(made, count, y, before, influence, where)
+        made = self._made(Run(t, t + 1), y, piece, where)
+        self._sums.add(made, targets(self._loss, piece), piece)
+        if made.requires_grad:
+            self._gather(made, before, influence)
         influence.advance(Step(before, layout.flatten(after), list(self._learning.values())))
         self._present = states.detach(after)
 
@@ -98,15 +99,8 @@ class Forward(Backprop):
                 self._saved_influence = None
         return self._influence
 
-    def _gather(self, made: Tensor, count: int, y: Any, before: Tensor | None, influence: Influence, where: str) -> None:
+    def _gather(self, made: Tensor, before: Tensor | None, influence: Influence) -> None:
         """The gradient of this step's loss: by the weights of this step, and through the state by those of all before it."""
-        if not made.requires_grad:
-            if count and any(leaf.requires_grad for leaf in states.leaves(y)):
-                raise ValueError(
-                    f"{where}: the loss has no connection to y: it must be made by torch operations on y, without .item(), "
-                    ".detach() or NumPy on the way"
-                )
-            return
         leaves = [*self._learning.values(), *self._of_the_loss]
         wanted = leaves if before is None else [*leaves, before]
         found = torch.autograd.grad(made, wanted, retain_graph=True, allow_unused=True)
