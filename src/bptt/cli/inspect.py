@@ -22,8 +22,9 @@ EXAMPLES = examples(
 )
 LOST = (ValueError, TypeError, OSError, ImportError)
 """What a part of a run may be missing by: the page says so and shows the rest."""
-SPECTRUM_STEPS, LARGEST = 48, 512
+SPECTRUM_STEPS, LARGEST = 32, 512
 """Steps whose Jacobians are taken, and the numbers in a state up to which that is a matter of seconds."""
+UNITS_STEPS = 100
 
 RUN = Annotated[Path, typer.Argument(help="Folder of the run.", show_default=False)]
 
@@ -158,9 +159,11 @@ def _measured(task: Task, piece: Piece, through: Any, missing: dict[str, str]) -
             missing[name] = f"{' '.join(str(error).split())}."
 
     return (
-        tried("flow", lambda: observe.gradient_flow(task.model, task.loss, piece, through=through, samples=_samples(piece))),
+        tried(
+            "flow", lambda: observe.gradient_flow(task.model, task.loss, piece, through=through, samples=_samples(task, piece))
+        ),
         tried("spectra", spectra),
-        tried("units", lambda: observe.units(task.model, piece)),
+        tried("units", lambda: observe.units(task.model, piece, steps=UNITS_STEPS)),
     )
 
 
@@ -172,6 +175,8 @@ def _state_size(model: Any, piece: Piece) -> int:
     return sum(leaf.numel() for leaf in leaves(Caller(model).structure(piece))) // _rows(piece)
 
 
-def _samples(piece: Piece) -> int | None:
-    """All losses of a short stretch; of a long one so many that their mean is known to some per cent."""
-    return None if len(piece.target) <= 64 else 16
+def _samples(task: Task, piece: Piece) -> int | None:
+    """All losses of a short stretch; of a long one 16, fewer where there are many weights: cost grows with both."""
+    from bptt.tasks.task import parameters
+
+    return None if len(piece.target) <= 64 else max(6, min(16, 16_000_000 // parameters(task.model)))

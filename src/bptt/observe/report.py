@@ -10,11 +10,11 @@ from typing import Any
 from bptt.observe.flow import Flow
 from bptt.observe.page import build, save
 from bptt.observe.profile import Array
-from bptt.observe.report_data import curves_of, flow_of
+from bptt.observe.report_data import clipping, curves_of, flow_of
 from bptt.observe.report_units import spectra_of, units_of
 from bptt.observe.spectrum import Spectrum
 from bptt.observe.units import Units
-from bptt.through import Strategy
+from bptt.through import Strategy, parse
 
 _SCRIPTS = ("draw.js", "report-parts.js", "report-flow.js", "report-units.js", "report.js")
 
@@ -45,14 +45,15 @@ class Report:
 
     def html(self) -> str:
         """The page."""
+        curves = curves_of(self.log, self.clip)
         data = {
             "title": self.title,
             "facts": [list(fact) for fact in self.facts],
             "missing": dict(self.missing),
-            "advice": list(dict.fromkeys([*(self.flow.advice if self.flow else ()), *self.advice])),
+            "advice": list(dict.fromkeys([*(self.flow.advice if self.flow else ()), *clipping(curves), *self.advice])),
             "through": None if self.through is None else str(self.through),
             "unit": self.unit,
-            "curves": curves_of(self.log, self.clip),
+            "curves": curves,
             "flow": None if self.flow is None else flow_of(self.flow, self.through),
             "spectra": None if self.spectra is None else spectra_of(self.spectra),
             "units": None if self.units is None else units_of(self.units),
@@ -64,7 +65,8 @@ class Report:
         return save(self.html(), path)
 
 
-def flow_page(flow: Flow, through: Strategy | None = None) -> str:
-    """The page of one `gradient_flow` alone, with what ``through`` loses of it."""
-    facts = [("Looked at", f"{flow.steps} steps of {flow.rows} rows")]
+def flow_page(flow: Flow) -> str:
+    """The page of one `gradient_flow` alone, with what the strategy that it was told of loses."""
+    facts = [("looked at", f"{flow.steps} steps of {flow.rows} rows")]
+    through = None if flow.through is None else parse(flow.through)
     return Report(f"The gradient of {flow.model}", facts, flow=flow, through=through).html()

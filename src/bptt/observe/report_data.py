@@ -17,6 +17,7 @@ Array = NDArray[np.float64]
 _POINTS = 1500  # of a curve
 _COLUMNS = 160  # of the heat map
 _DIGITS = 4
+_NEARLY_ALWAYS = 0.9
 
 
 def curves_of(log: Sequence[Mapping[str, Any]], clip: float | None) -> dict[str, Any] | None:
@@ -37,6 +38,18 @@ def curves_of(log: Sequence[Mapping[str, Any]], clip: float | None) -> dict[str,
     found["lines"] = len(training)
     found["broken"] = next((line["update"] for line in training if line.get("loss") is None), None)
     return found
+
+
+def clipping(curves: Mapping[str, Any] | None) -> list[str]:
+    """Advice where clipping was active nearly always."""
+    if curves is None or curves["clipped"] is None or curves["clipped"] < _NEARLY_ALWAYS:
+        return []
+    usual = float(np.median([norm for _, norm in curves["norm"] if norm is not None]))
+    return [
+        f"Clipping was active in {curves['clipped']:.0%} of the logged updates: it acts as a smaller learning rate that "
+        f"changes from update to update. Raise the limit above the usual norm (--clip {2 * usual:.2g}, or clip={2 * usual:.2g}) or "
+        "lower the rate (--lr)."
+    ]
 
 
 def flow_of(flow: Flow, through: Strategy | None) -> dict[str, Any]:
