@@ -75,13 +75,16 @@ void apply(int function, const S* from, S* to, long n) {
     }
 }
 
+// The compiler may neither drop v nor work ahead of it.
+BPTT_INLINE void keep(Vec<float>& v) { asm volatile("" : BPTT_REGISTER(v)); }
+
 // As many chains as hide the latency of a multiply-add, each in a register of its own.
 template <class... Chains>
 BPTT_INLINE void advance(long rounds, Chains... chains) {
     const Vec<float> a = splat(0.999f), b = splat(1e-4f);
     for (long n = 0; n < rounds; n++) {
         ((chains = chains * a + b), ...);
-        (([&] { asm volatile("" : BPTT_REGISTER(chains)); }()), ...);
+        (keep(chains), ...);
     }
 }
 

@@ -12,11 +12,11 @@ Rows Rows::number(const Shape& s, void* memory) {
     Rows rows{s.T, s.B, s.T * s.B, s.reverse, !s.mask && !s.reset};
     if (rows.dense) return rows;
     const long T = s.T, B = s.B;
-    int* first = static_cast<int*>(memory);
+    auto* first = static_cast<int*>(memory);
     int* place = first + T + 1;
     int* prev = place + T * B;
     int* last = prev + T * B;
-    unsigned char* kind = reinterpret_cast<unsigned char*>(last + B);
+    auto* kind = reinterpret_cast<unsigned char*>(last + B);
     int n = 0;
     for (long t = 0; t < T; t++) {
         first[t] = n;

@@ -140,10 +140,9 @@ bool run_team(int threads, void (*part)(void*, int, Barrier&), void* context) {
 void expect_to_fill([[maybe_unused]] void* at, [[maybe_unused]] std::size_t bytes) {
 #ifdef __linux__
     constexpr std::size_t huge = Memory::huge_page;
-    const std::uintptr_t first = (reinterpret_cast<std::uintptr_t>(at) + huge - 1) / huge * huge;
-    const std::uintptr_t end = (reinterpret_cast<std::uintptr_t>(at) + bytes) / huge * huge;
+    const std::size_t skip = (huge - reinterpret_cast<std::uintptr_t>(at) % huge) % huge;
     // A hint: where it is refused, pages are small.
-    if (at && end > first) madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);
+    if (at && bytes >= skip + huge) madvise(static_cast<char*>(at) + skip, (bytes - skip) / huge * huge, MADV_HUGEPAGE);
 #endif
 }
 
