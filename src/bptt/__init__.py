@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bptt.loss import CrossEntropy as CrossEntropy, SquaredError as SquaredError
     from bptt.newton import Newton as Newton
     from bptt.observe.check import check as check
+    from bptt.tasks.compare import compare as compare
     from bptt.through import (
         RTRL as RTRL,
         UORO as UORO,
