@@ -11,7 +11,7 @@ import bptt
 from bptt.observe import gradient_flow, spectrum, units
 from bptt.observe.page import build
 from bptt.observe.report import Report, flow_page
-from bptt.observe.report_data import clipping, curves_of, flow_of
+from bptt.observe.report_data import clipping, curves_of, flow_of, observed_of
 from bptt.observe.report_units import spectra_of, units_of
 
 
@@ -69,6 +69,17 @@ def test_clipping_that_is_active_nearly_always_is_advised_against():
     assert "--clip 6," in said
     assert clipping(curves_of(log, clip=4.0)) == clipping(curves_of(log, None)) == clipping(None) == []
     assert data_in(Report("r", log=log, clip=0.5).html())["advice"] == [said]
+
+
+def test_looks_on_the_way_are_shown():
+    lines = [
+        {"update": u, "horizon": u / 2, "lost": 0.1, "profile": {"lags": [1]}, "warnings": ["it dies"], "cost": 0.1}
+        for u in (5, 9)
+    ]
+    data = observed_of([*lines, {"update": 12, "horizon": None, "warnings": []}])
+    assert data["series"] == {"horizon": [[5, 2.5], [9, 4.5], [12, None]], "lost": [[5, 0.1], [9, 0.1], [12, None]]}
+    assert data["warnings"] == [[5, "it dies"], [9, "it dies"]]
+    assert observed_of([]) is None
 
 
 def test_curves_are_thinned_to_means():

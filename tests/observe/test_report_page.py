@@ -9,7 +9,10 @@ from bptt.observe.report import Report
 from tests.observe.browser import browser as a_browser, hovered, opened, overflows
 from tests.observe.test_report import a_flow, a_log, instruments
 
-SECTIONS = ("advice", "training", "clipping", "reach", "contributions", "truncation", "weights", "spectra", "gates")
+LOOKS = [
+    {"update": u, "horizon": 9.0 - u / 100, "lyapunov": -0.1, "warnings": ["it dies"] * (u > 300)} for u in range(100, 600, 100)
+]
+SECTIONS = ("advice", "training", "clipping", "observed", "reach", "contributions", "truncation", "weights", "spectra", "gates")
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +26,8 @@ def written(tmp_path_factory):
     through = bptt.Truncated(4, 8)
     spectra, units = instruments()
     report = Report(
-        "Run shakespeare", [("data", "input.txt: 100 tokens"), ("model", "LSTM 2×4")], log=a_log(), clip=0.5, unit="nats",
-        through=through, flow=a_flow(through=through), spectra=spectra, units=units,
+        "Run shakespeare", [("data", "input.txt: 100 tokens"), ("model", "LSTM 2×4")], log=a_log(), observed=LOOKS, clip=0.5,
+        unit="nats", through=through, flow=a_flow(through=through), spectra=spectra, units=units,
     )  # fmt: skip
     return report.save_html(tmp_path_factory.mktemp("report") / "report.html")
 
@@ -33,7 +36,7 @@ def test_every_section_has_its_picture_and_says_how_to_read_it(browser, written)
     with opened(browser, written) as page:
         for name in SECTIONS:
             assert page.locator(f"#{name} h2").count() == 1
-        for name in ("training", "reach", "contributions", "truncation", "spectra", "gates"):
+        for name in ("training", "observed", "reach", "contributions", "truncation", "spectra", "gates"):
             assert page.locator(f"#{name} svg").count() >= 1, name
             assert len(page.inner_text(f"#{name} p.how >> nth=0")) > 80, name
             assert page.locator(f"#{name} a[download]").count() >= 1, name
@@ -41,6 +44,7 @@ def test_every_section_has_its_picture_and_says_how_to_read_it(browser, written)
         assert "k2 = 8" in page.text_content("#reach svg")
         assert page.locator("#contributions [data-window]").count() == 1
         assert "of the 50 logged updates were clipped" in page.inner_text("#clipping")
+        assert "it dies" in page.inner_text("#observed table")
         assert "Run shakespeare" in page.inner_text("h1")
 
 
@@ -90,7 +94,7 @@ def test_the_heat_map_tells_the_value_under_the_pointer(browser, written):
 
 def test_layers_and_weights_can_be_chosen(browser, written):
     with opened(browser, written) as page:
-        for name, parts in (("reach", 5), ("contributions", 11), ("gates", 2)):
+        for name, parts in (("observed", 2), ("reach", 5), ("contributions", 11), ("gates", 2)):
             options = page.locator(f"#{name}-choice option").all_inner_texts()
             assert len(options) == parts
             before = page.inner_html(f"#{name} svg")

@@ -70,6 +70,7 @@ def gather(run: Path, record: dict[str, Any], data: str | None, which: Any, step
     from bptt.observe.report import Report
     from bptt.through import parse
     from bptt.train import read_log
+    from bptt.train.log import read_lines
 
     asked, missing = record["run"], dict[str, str]()
     through = parse(str(asked.get("through", "full")))
@@ -79,6 +80,10 @@ def gather(run: Path, record: dict[str, Any], data: str | None, which: Any, step
             missing["log"] = f"{run / 'log.jsonl'} is missing or empty: there is no curve to draw."
     except LOST as error:
         log, missing["log"] = [], f"{error}."
+    try:
+        observed = read_lines(run / "observe.jsonl")
+    except LOST as error:
+        observed, missing["observed"] = [], f"{error}."
     flow = spectra = units = None
     facts: list[tuple[str, str]] = []
     unit = ""
@@ -94,8 +99,8 @@ def gather(run: Path, record: dict[str, Any], data: str | None, which: Any, step
         missing |= dict.fromkeys(("flow", "spectra", "units"), why)
     facts += [("folder", str(run)), ("updates", f"{max((line['update'] for line in log), default=0):,}")]
     return Report(
-        f"Run {run.name}", facts, log=log, clip=_clip(str(asked.get("clip", "none"))), unit=unit, through=through,
-        flow=flow, spectra=spectra, units=units, missing=missing,
+        f"Run {run.name}", facts, log=log, observed=observed, clip=_clip(str(asked.get("clip", "none"))), unit=unit,
+        through=through, flow=flow, spectra=spectra, units=units, missing=missing,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from bptt.observe.flow import Flow
 from bptt.observe.page import build, save
 from bptt.observe.profile import Array
-from bptt.observe.report_data import clipping, curves_of, flow_of
+from bptt.observe.report_data import clipping, curves_of, flow_of, observed_of
 from bptt.observe.report_units import spectra_of, units_of
 from bptt.observe.spectrum import Spectrum
 from bptt.observe.units import Units
@@ -26,6 +26,7 @@ class Report:
     - ``title``; ``facts``: pairs of a heading and a text.
     - ``log``: lines as `bptt.train.read_log` gives them (``update``, ``loss``, ``grad_norm``, ``validation``). ``clip``: the
       greatest norm that the run allowed; ``unit`` of the loss.
+    - ``observed``: lines of ``observe.jsonl``, as ``Run(..., observe=every(200))`` writes them.
     - ``flow``: `gradient_flow`; ``spectra`` and ``units``: what the instruments of the same names found.
     - ``through``: the run's strategy, drawn on the contributions and the profile.
     - ``missing``: by part (``"log"``, ``"flow"``, ``"spectra"``, ``"units"``), why it is not there.
@@ -34,6 +35,7 @@ class Report:
     title: str
     facts: Sequence[tuple[str, str]] = ()
     log: Sequence[Mapping[str, Any]] = ()
+    observed: Sequence[Mapping[str, Any]] = ()
     clip: float | None = None
     unit: str = ""
     through: Strategy | None = None
@@ -54,6 +56,7 @@ class Report:
             "through": None if self.through is None else str(self.through),
             "unit": self.unit,
             "curves": curves,
+            "observed": observed_of(self.observed),
             "flow": None if self.flow is None else flow_of(self.flow, self.through),
             "spectra": None if self.spectra is None else spectra_of(self.spectra),
             "units": None if self.units is None else units_of(self.units),

@@ -18,6 +18,7 @@ _POINTS = 1500  # of a curve
 _COLUMNS = 160  # of the heat map
 _DIGITS = 4
 _NEARLY_ALWAYS = 0.9
+_WARNINGS = 20
 
 
 def curves_of(log: Sequence[Mapping[str, Any]], clip: float | None) -> dict[str, Any] | None:
@@ -44,12 +45,29 @@ def clipping(curves: Mapping[str, Any] | None) -> list[str]:
     """Advice where clipping was active nearly always."""
     if curves is None or curves["clipped"] is None or curves["clipped"] < _NEARLY_ALWAYS:
         return []
-    usual = float(np.median([norm for _, norm in curves["norm"] if norm is not None]))
+    wider = f"{2 * float(np.median([norm for _, norm in curves['norm'] if norm is not None])):.2g}"
     return [
         f"Clipping was active in {curves['clipped']:.0%} of the logged updates: it acts as a smaller learning rate that "
-        f"changes from update to update. Raise the limit above the usual norm (--clip {2 * usual:.2g}, or clip={2 * usual:.2g}) or "
-        "lower the rate (--lr)."
+        f"changes from update to update. Raise the limit above the usual norm (--clip {wider}, or clip={wider}) or lower the "
+        "rate (--lr)."
     ]
+
+
+def observed_of(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Every number that a run's looks at its gradient kept, over updates, and what they warned of; ``None`` without one."""
+    if not lines:
+        return None
+    names = dict.fromkeys(
+        name
+        for line in lines
+        for name, value in line.items()
+        if name not in ("update", "cost") and isinstance(value, (int, float)) and not isinstance(value, bool)
+    )
+    said = dict.fromkeys((line["update"], text) for line in lines for text in line.get("warnings", ()))
+    return {
+        "series": {name: [[line["update"], finite(line.get(name))] for line in lines] for name in names},
+        "warnings": [list(warning) for warning in said][-_WARNINGS:],
+    }
 
 
 def flow_of(flow: Flow, through: Strategy | None) -> dict[str, Any]:

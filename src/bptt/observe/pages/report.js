@@ -42,7 +42,19 @@ function clippingSection(curves) {
     keyed([curves.clipped === null ? "–" : percent(curves.clipped), `of the ${curves.lines} logged updates were clipped`], [number(curves.clip, 3), "the limit"], [number(curves.greatest, 3), "the greatest norm before clipping"]));
 }
 
+function observedSection(observed) {
+  const box = section("observed"), names = Object.keys(observed.series);
+  box.append(how("What the run saw when it looked at its gradient on the way. A horizon that shrinks, or a forget gate that closes, while the loss stays where it is means that the network gives up its memory; a growth or a Lyapunov exponent that rises announces an explosion."));
+  chosen("observed", "What ", names,
+    (name, width) => lineChart(width, { series: [{ name, color: "var(--green)", points: observed.series[name], dots: observed.series[name].length <= 60 }], xLabel: "update", yLabel: name, height: 240, title: `${name} over updates`, of: "update" }),
+    (name) => [take("observed", ["update", name], () => observed.series[name])]);
+  if (observed.warnings.length) box.append(h("h3", {}, "What it warned of"), table(["update", "warning"], observed.warnings.map(([update, text]) => [String(update), text]), [1]));
+}
+
 adviceSection();
+if (DATA.observed) observedSection(DATA.observed);
+else if (DATA.missing.observed) absent("observed", "observed");
+else section("observed").append(h("p", { class: "absent" }, "This run did not look at its gradient on the way. It does with ", h("code", {}, "bptt.Run(..., observe=bptt.observe.every(200))"), "."));
 if (DATA.curves) { trainingSection(DATA.curves); clippingSection(DATA.curves); } else {
   absent("training", "log", "There is no log of a training.");
   absent("clipping", "log", "There is no log of a training.");
