@@ -53,8 +53,9 @@ class Newton(nn.Module):
     state zero or what its method ``initial_state(rows)`` gives. Dropout inside it draws anew for each step, once a pass.
 
     Cost per iteration: n backward passes over T·B rows for J_t, n numbers in a row's state, whichever part of it is kept;
-    memory T·B·n². On a CPU with few cores it is slower than one step after the other (benchmarks/parallel.py): it is for
-    accelerators, small states and long sequences. Not for chaotic dynamics, which take as many iterations as steps.
+    memory T·B·n². For long sequences of a few units it is faster than one step after the other even on a CPU, and slower from
+    some dozens of units and rows on (benchmarks/parallel.py). Not for chaotic dynamics, which take as many iterations as
+    steps.
 
     Lim et al. 2024, "Parallelizing non-linear sequential models over the sequence length", arXiv 2309.12252; Gonzalez et al.
     2024, "Towards scalable and stable parallelization of nonlinear RNNs", arXiv 2407.19115.

@@ -137,6 +137,24 @@ def test_a_sparse_network_is_found_to_be_sparse():
     assert errors[-1] < 1e-12
 
 
+def test_parameters_of_one_tensor_may_reach_different_numbers_of_units():
+    class Shared(Elementwise):
+        def __init__(self):
+            super().__init__()
+            self.gain = nn.Parameter(torch.randn(3))
+
+        def forward(self, x, state):
+            state = x.new_zeros(x.shape[1], 4) if state is None else state
+            outputs = []
+            for step in x:
+                state = torch.sigmoid(self.decay) * state + torch.tanh(self.inside(step) * self.gain[[0, 0, 1, 2]])
+                outputs.append(state)
+            return torch.stack(outputs), state
+
+    model, data = Shared().double(), sequence("", 7, True)
+    assert_close(torch.stack(_gradients(model, data, bptt.SnAp(1))).sum(0), _full(model, data), "SnAp(1)")
+
+
 def test_patterns_grow_along_the_links():
     ring = torch.eye(4).roll(1, 0).bool()
     found = reached(Pattern(ring, {0: torch.eye(4).bool()}), 2)
