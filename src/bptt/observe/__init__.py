@@ -2,6 +2,7 @@
 
 from bptt.observe.check import Check as Check, check as check
 from bptt.observe.comparison import Comparison as Comparison, Finding as Finding
+from bptt.observe.every import Every as Every, every as every
 from bptt.observe.explained import Explained as Explained, explain as explain
 from bptt.observe.flow import Flow as Flow, Weight as Weight
 from bptt.observe.measure import gradient_flow as gradient_flow

@@ -30,8 +30,9 @@ from bptt.train.log import Line, read_lines
 
 FORMAT = 1
 CONFIG, LOG, BEST, LOCK, OWNER = "config.json", "log.jsonl", "best.json", ".lock", ".owner"
+OBSERVED = "observe.jsonl"
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
-RESERVED = {CONFIG, LOG, BEST, LOCK, OWNER, CHECKPOINTS, TENSORBOARD}
+RESERVED = {CONFIG, LOG, OBSERVED, BEST, LOCK, OWNER, CHECKPOINTS, TENSORBOARD}
 
 Record = dict[str, Any]
 
@@ -49,6 +50,7 @@ class RunFolder:
 
         config.json                      what was asked for, and what must be the same to go on
         log.jsonl                        one JSON object a line
+        observe.jsonl                    likewise, of what was seen of the gradient, where that was asked for
         best.json                        names the best checkpoint
         …                                what else was given as artifacts
         tensorboard/

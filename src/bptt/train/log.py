@@ -109,7 +109,7 @@ class TensorBoard:
             raise ModuleNotFoundError('tensorboard is needed for Logs(tensorboard=True): pip install "bptt[logs]"')
 
     def write(self, line: Line) -> None:
-        group = "validation" if "validation" in line else "train"
+        group = "validation" if "validation" in line else "observe" if "horizon" in line else "train"
         for key, value in line.items():
             if key not in ("update", "seconds") and isinstance(value, (int, float)):
                 name = "loss" if key == "validation" else key

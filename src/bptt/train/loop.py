@@ -10,6 +10,7 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from bptt.executor import Backprop, backprop
+from bptt.observe.every import Observer
 from bptt.train.checkpoint import Checkpoint, weights_from
 from bptt.train.divergence import in_training, in_validation
 from bptt.train.feed import length_of, windows_of, with_end
@@ -43,6 +44,7 @@ class Loop:
         ) or (None, None)
         if self._stepped == "validation" and run.validation is None:
             raise ValueError("the schedule waits for a validation loss: give validation=, or choose another schedule")
+        self._observer: Observer | None = None
         self._windows: Backprop | None = None  # of the sequence under way
         self._within: dict[str, Any] | None = None
         self._random: dict[str, Any] | None = None
@@ -53,17 +55,18 @@ class Loop:
         run = self.run
         self.telling.open()
         if newest is None:
-            self.telling.log.rewind(0)
+            self.telling.rewind(0, 0)
             if run.seed is not None:
                 seed_all(run.seed)
         else:
             self._resume(newest)
         reason = self.stopped()
         if newest is not None and reason is None:
-            self.telling.log.rewind(newest.train["lines"])
+            self.telling.rewind(newest.train["lines"], newest.update)
         for parameter in self._parameters:
             parameter.grad = None
         self._saved_at = time.perf_counter()
+        self._observer = run.make_observer(self.at.update)
         self.pace.begin(self.at)
         return reason
 
@@ -148,6 +151,8 @@ class Loop:
             run.optimizer.step()
         for parameter in self._parameters:
             parameter.grad = None
+        if self._observer is not None:
+            self._observer.saw(norm)
         telling = self.telling
         telling.lr, telling.norm, telling.loss = float(run.optimizer.param_groups[0]["lr"]), norm, loss / max(window.count, 1)
         if window.count:
@@ -175,6 +180,10 @@ class Loop:
         at.seconds = self.pace.seconds()
         if at.update % run.logs.every == 0 or epoch_over:
             self.telling.training(epoch_over)
+        if self._observer is not None and self._observer.due(at.update):
+            with self.pace.pause(), aside(run.model):
+                look = self._observer.look(at.update)
+            self.telling.observation(look)
         if epoch_over:
             self._reschedule("epoch")
         improved = False

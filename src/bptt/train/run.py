@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from bptt.evaluation import evaluate
 from bptt.executor import Loss, Reduction
+from bptt.observe.every import Every, Observer, asked_of
 from bptt.through import Full, Strategy
 from bptt.train.clip import Clip
 from bptt.train.feed import as_source
@@ -85,6 +86,7 @@ class Run:
       same to go on, but for ``config["session"]``. A folder whose ``config["task"]`` differs is refused as another task's.
     - ``artifacts``: what a model is of no use without, a vocabulary or a scaling: file names with what JSON can hold. They are
       in the folder as soon as there is a checkpoint, and stay as they were first.
+    - ``observe``: how often to look at the gradient on its way back, as `bptt.observe.every` or in updates.
 
     **Raises** ``TypeError`` or ``ValueError`` for what cannot be trained, before anything is written.
     """
@@ -109,6 +111,7 @@ class Run:
         folder: str | os.PathLike[str] | None = None,
         config: Mapping[str, Any] | None = None,
         artifacts: Mapping[str, Any] | None = None,
+        observe: Every | int | None = None,
     ) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
@@ -139,6 +142,7 @@ class Run:
             raise ValueError("Logs(tensorboard=True) needs a folder to write to: Run(..., folder='runs/name')")
         if self.logs.tensorboard:
             TensorBoard.check()
+        self.observe = asked_of(observe, model)
         self._folder = None if folder is None else os.fspath(folder)
         self._record: Record | None = None
         self._asked = describe_optimizer(self.optimizer)
@@ -222,6 +226,13 @@ class Run:
         if folder is None or wanted is False or (wanted is None and not TensorBoard.installed()):
             return NoScalars()
         return TensorBoard(folder, update)
+
+    def make_observer(self, update: int) -> Observer | None:
+        """What looks at the training after ``update``, where that was asked for."""
+        if self.observe is None:
+            return None
+        clip = self.clip.norm
+        return Observer(self.observe, self.model, self.loss, self.through, clip, lambda: next(self.source.epoch(0)), update)
 
     def _train(self, loop: Loop, newest: Any, display: Any) -> str:
         reason = loop.start(newest)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from bptt.observe.every import Look
+from bptt.train.folder import OBSERVED
 from bptt.train.ledger import Ledger, aside
 from bptt.train.log import Line, Log, Scalars
 from bptt.train.moment import Event, Moment
@@ -21,7 +23,7 @@ class Telling:
 
     def __init__(self, run: Run, at: Ledger, pace: Pace, display: Display) -> None:
         self.display = display
-        self.log = Log()
+        self.log = self.observed = Log()
         self.resumed_at = 0
         self.loss = self.norm = math.nan
         self.lr = float(run.optimizer.param_groups[0]["lr"])
@@ -31,13 +33,22 @@ class Telling:
 
     def open(self) -> None:
         """Opens the run's log, with the lines that it holds."""
-        self.log = Log(self._run.store.log)
+        path = self._run.store.log
+        self.log = Log(path)
+        if self._run.observe is not None:
+            self.observed = Log(None if path is None else path.with_name(OBSERVED))
 
     def close(self) -> None:
         """Closes what is open."""
         self.log.close()
+        self.observed.close()
         if self._scalars is not None:
             self._scalars.close()
+
+    def rewind(self, lines: int, update: int) -> None:
+        """Forgets the log after its first ``lines``, and what was observed after ``update``."""
+        self.log.rewind(lines)
+        self.observed.rewind(sum(line["update"] <= update for line in self.observed.lines))
 
     def training(self, epoch_over: bool) -> None:
         """A line on the updates since the last such line."""
@@ -69,6 +80,16 @@ class Telling:
         self.display.say(f"{clock(at.seconds)}  update {at.update}  validation {score:.4f}{unit}{extra}{star}")
         self.call_back("validation", epoch_over)
 
+    def observation(self, look: Look | None) -> None:
+        """A line on a look at the gradient, and what it found wrong."""
+        if look is None:
+            return
+        if look.line:
+            self.observed.write(look.line)
+            self._to_scalars(self.observed.lines[-1])
+        for text in look.said:
+            self.display.say(f"update {self._at.update}: {text}")
+
     def call_back(self, event: Event, epoch_over: bool) -> None:
         """Calls the user's callbacks with the newest line, and shows what they return."""
         if not self._run.callbacks:
@@ -95,6 +116,9 @@ class Telling:
 
     def _write(self, line: Line) -> None:
         self.log.write(line)
+        self._to_scalars(line)
+
+    def _to_scalars(self, line: Line) -> None:
         if self._scalars is None:
             self._scalars = self._run.make_scalars(self.resumed_at)
         self._scalars.write(line)

@@ -1,0 +1,205 @@
+"""Looking at a training now and then: how far its gradient reaches, its gates, its growth, within a share of the time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from bptt import state as states
+from bptt.call import Caller, evaluating
+from bptt.data.piece import Piece
+from bptt.data.reader import reader
+from bptt.executor import Loss
+from bptt.observe.flow import Flow
+from bptt.observe.measure import gradient_flow
+from bptt.observe.spectrum import lyapunov
+from bptt.observe.units import Units, units
+from bptt.observe.warn import Seen, Warned, warnings_of
+from bptt.through import Strategy, Truncated
+from bptt.through.base import whole
+
+_TRIED = 4  # steps on which the cost of a first look is measured
+_ROWS, _SAMPLES, _LEAST, _MOST = 8, 6, 64, 256
+
+
+@dataclass(frozen=True)
+class Every:
+    """See `every`."""
+
+    updates: int
+    sequence: Any
+    steps: int | None
+    share: float
+
+
+def every(updates: int, *, sequence: Any = None, steps: int | None = None, share: float = 0.05) -> Every:
+    """For ``bptt.Run(..., observe=bptt.observe.every(200))``: looks at the gradient every so many ``updates``.
+
+    Always at the same stretch, so that looks can be compared: the first ``steps`` of ``sequence`` (unless given, of the first
+    sequence of the first epoch: twice k2 of a `Truncated`, 64 to 256), of at most 8 rows. What is seen goes to
+    ``observe.jsonl`` in the run's folder and to TensorBoard; what is wrong is said, with its cause and the cure.
+
+    The run looks less often where it must to spend at most ``share`` of its time on it, and what is trained does not depend on
+    whether it is looked at. Not for modules that need the whole sequence (bidirectional layers).
+
+    **Raises** ``ValueError`` for counts below 1, ``steps`` below 2, or a share outside 0..1.
+    """
+    whole("updates", updates)
+    if steps is not None:
+        whole("steps", steps, 2)
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1:
+        raise ValueError(f"share must be a number above 0, at most 1, of the time that training takes, got {share!r}")
+    return Every(updates, sequence, steps, float(share))
+
+
+def asked_of(given: Any, model: nn.Module) -> Every | None:
+    """What ``Run(observe=...)`` was given, as an `Every`, for a model that can be looked at.
+
+    **Raises** ``TypeError`` for what is none, ``ValueError`` for a model that needs the whole sequence.
+    """
+    asked = every(given) if isinstance(given, int) and not isinstance(given, bool) else given
+    if asked is not None and not isinstance(asked, Every):
+        raise TypeError(f"observe must be bptt.observe.every(200), or the updates between two looks; got {given!r}")
+    if asked is not None and (layer := Caller(model).whole) is not None:
+        raise ValueError(
+            f"observe= looks at what passes from step to step, and a bidirectional layer ({layer}) needs all steps"
+        )
+    return asked
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look: the ``line`` for the log, and what is to be said."""
+
+    line: dict[str, Any]
+    said: tuple[str, ...]
+
+
+class Observer:
+    """Looks at one sitting of a run; ``first`` gives the sequence where none was asked for.
+
+    Its own cost is measured: a look waits until all of them together, itself included, are within the share of the time.
+    """
+
+    def __init__(
+        self,
+        asked: Every,
+        model: nn.Module,
+        loss: Loss,
+        through: Strategy,
+        clip: float | None,
+        first: Callable[[], Any],
+        update: int,
+    ) -> None:
+        self._asked, self._model, self._loss, self._through, self._clip = asked, model, loss, through, clip
+        self._first, self._next = first, update + asked.updates
+        self._piece: Piece | None = None
+        self._clipped: list[bool] = []
+        self._norms: list[float] = []
+        self._begun = time.perf_counter()
+        self._spent = self._predicted = 0.0
+        self._known: set[str] = set()
+        self._ended = False
+
+    def saw(self, norm: float) -> None:
+        """The gradient's norm of one more update, before clipping."""
+        if self._clip is not None:
+            self._clipped.append(norm >= self._clip)
+            self._norms.append(norm)
+
+    def due(self, update: int) -> bool:
+        """Whether it is time for a look."""
+        if self._ended or update < self._next:
+            return False
+        trained = time.perf_counter() - self._begun - self._spent
+        return self._spent + self._predicted <= self._asked.share * trained
+
+    def look(self, update: int) -> Look | None:
+        """Looks; ``None`` where that would take too long by now. What cannot be looked at is said once.
+
+        To be called where random numbers and modes are put back afterwards.
+        """
+        begun = time.perf_counter()
+        try:
+            with evaluating(self._model):
+                if self._piece is None:
+                    self._piece = self._stretch()
+                if not self._predicted:
+                    self._predicted = self._estimate(self._piece)
+                    if not self.due(update):
+                        return None
+                look = self._look(update, self._piece, begun)
+        except (ValueError, TypeError) as error:
+            self._ended = True
+            return Look({}, (f"not observed any more: {error}",))
+        finally:
+            self._spent += time.perf_counter() - begun
+        self._predicted = time.perf_counter() - begun
+        self._next = update + self._asked.updates
+        self._clipped.clear()
+        self._norms.clear()
+        return look
+
+    def _stretch(self) -> Piece:
+        k2 = (self._through.k2 or self._through.k1) if isinstance(self._through, Truncated) else _LEAST
+        steps = self._asked.steps or min(_MOST, max(_LEAST, 2 * k2))
+        source = reader(self._first() if self._asked.sequence is None else self._asked.sequence)
+        end = source.upto(steps)
+        if end < 2:
+            raise ValueError(f"the sequence to look at has {end} step{'s' * (end != 1)}: to see a lag it takes at least 2")
+        return Piece(*(states.map_leaves(lambda t: t[:, :_ROWS].clone(), part) for part in source.read(0, end)))
+
+    def _estimate(self, piece: Piece) -> float:
+        """Seconds that a look will take, from a few steps of it: forward, back for each loss, and for gates and growth."""
+        steps = len(states.leaves(piece.x)[0])
+        tried = Piece(*(states.map_leaves(lambda t: t[:_TRIED], part) for part in piece))
+        begun = time.perf_counter()
+        gradient_flow(self._model, self._loss, tried)
+        return (time.perf_counter() - begun) * steps / min(steps, _TRIED) * (1 + _SAMPLES / 4)
+
+    def _look(self, update: int, piece: Piece, begun: float) -> Look:
+        model = self._model
+        flow = gradient_flow(model, self._loss, piece, samples=_SAMPLES, through=self._through)
+        gates = units(model, piece, steps=flow.steps)
+        growth = math.nan if flow.trouble is not None else float(lyapunov(model, piece, count=1, steps=flow.steps)[0])
+        clipped = sum(self._clipped) / len(self._clipped) if self._clipped else math.nan
+        typical = sorted(self._norms)[len(self._norms) // 2] if self._norms else math.nan
+        warned = warnings_of(Seen(flow, gates, growth, clipped, typical, self._clip), model, self._through)
+        fresh = [w for w in warned if w.kind not in self._known]
+        self._known = {w.kind for w in warned}
+        line = _line(update, flow, gates, growth, clipped, self._through, warned)
+        return Look({**line, "cost": round(time.perf_counter() - begun, 4)}, tuple(w.text for w in fresh))
+
+
+def _line(
+    update: int, flow: Flow, gates: Units, growth: float, clipped: float, through: Strategy, warned: list[Warned]
+) -> dict[str, Any]:
+    explicit, implicit = (math.hypot(*(getattr(w, part) for w in flow.weights)) for part in ("explicit", "implicit"))
+    line: dict[str, Any] = {
+        "update": update,
+        "horizon": flow.horizon,
+        "decay": flow.profile.decay,
+        "growth": flow.profile.growth,
+        "implicit": implicit / (implicit + explicit) if implicit + explicit > 0 else math.nan,
+        "lyapunov": growth,
+    }
+    if isinstance(through, Truncated):
+        line["lost"] = float(flow.share_lost(through))
+    if not math.isnan(clipped):
+        line["clipped"] = clipped
+    for gate in gates.gates:
+        place = f"{gate.layer}: {gate.gate}"
+        line |= {f"{place}, mean": gate.mean, f"{place}, low": gate.low, f"{place}, high": gate.high}
+        if len(gate.time_constant):
+            line[f"{place}, time constant"] = float(sorted(gate.time_constant)[len(gate.time_constant) // 2])
+    for part, norms in zip(gates.parts, gates.state_norm, strict=True):
+        line[f"{part}, norm"] = float(norms[-1])
+    profile = flow.profile
+    line["profile"] = {"lags": profile.lags.tolist(), "mean": [v if math.isfinite(v) else None for v in profile.mean.tolist()]}
+    line["warnings"] = [w.text for w in warned]
+    return line
