@@ -17,7 +17,7 @@ from bptt.data.piece import Piece
 from bptt.data.reader import reader
 from bptt.kept import Aside, Kept, Store, Tape, compact
 from bptt.loss import summed, targets
-from bptt.memory import Counting, can_count
+from bptt.memory import Counting, Room, can_count
 from bptt.state import State
 from bptt.suspect import NotFinite, all_finite, check_is_sum, first_not_finite, leaking
 from bptt.through.plan import Action, Back, Drop, Keep, Lag, Load, Run
@@ -59,6 +59,7 @@ class Carrier:
         self._count_from: int | None = None  # the shortest run whose allocations are to be counted
         self._counting: Counting | None = None
         self._taped = 0
+        self._room: Room | None = None
         self._answers = answers
 
     def _carry_out(self, action: Action) -> None:
@@ -104,6 +105,8 @@ class Carrier:
             self._enter_initial()
         elif present is not None:
             present = states.detach(present)
+        if run.tape and self._room is not None:
+            self._room.check(self._kept.bytes)
         if run.tape and self._count_from is not None and run.stop - run.start >= self._count_from and can_count():
             self._count_from, self._counting = None, Counting(self._call.devices, (self._present, self._error, self._sums.loss))
         with torch.set_grad_enabled(run.tape):
@@ -135,7 +138,7 @@ class Carrier:
 
     def _find_not_finite(self, run: Run, y: Any, piece: Piece, where: str) -> str:
         """Where it began; a replay comes upon the last steps first, so those before are looked at again."""
-        if run.replay and self._begin in self._kept and self._begin < run.start:
+        if self._begin in self._kept and self._begin < run.start:
             state = self._kept[self._begin].state
             for start, stop in itertools.pairwise([*range(self._begin, run.start, run.stop - run.start), run.start]):
                 with torch.no_grad():

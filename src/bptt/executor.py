@@ -14,6 +14,7 @@ from bptt.ask import Answers
 from bptt.carry import Carrier, Loss as Loss, Reduction as Reduction
 from bptt.kept import Kept, Place
 from bptt.loss import check_loss
+from bptt.memory import Room, give_back
 from bptt.outlook import Outlook
 from bptt.probe import missing_gradients, probe
 from bptt.randomness import Randomness
@@ -170,6 +171,9 @@ class Backprop(Carrier, Iterator[Window]):
                 return action
             elif isinstance(action, Outline):
                 self._count_from = action.segment if action.budget is not None else None
+                give_back()
+                if action.budget is not None and action.predicted is not None:
+                    self._room = Room(action.budget, action.predicted)
                 self._outlook.gradients = missing_gradients(self._call.model)
 
     def _probe(self, steps: int) -> Taken:

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bptt import state as states
 from bptt.call import Caller
@@ -52,10 +52,7 @@ def _measure(call: Caller, reader: Reader, loss: Any, initial: State, stop: int)
         before = states.inlet(initial)
         counting = Counting(call.devices)
         try:
-            with torch.enable_grad():
-                y, after = call(reader.read(0, stop), before, where)
-                roots = [summed(loss, y, reader.read(0, stop), where), *states.leaves(after)]
-            roots = [root for root in roots if root.requires_grad]
+            roots, after = _run(call, loss, reader.read(0, stop), before, where)
             inputs = wanted + [leaf for leaf in states.leaves(before) if leaf.requires_grad]
             if roots and inputs:
                 torch.autograd.grad(roots, inputs, [torch.ones_like(root) for root in roots], allow_unused=True)
@@ -65,6 +62,14 @@ def _measure(call: Caller, reader: Reader, loss: Any, initial: State, stop: int)
         state = kept_bytes(compact(after), random if drew else None)
     random.put_back()
     return peak, state
+
+
+def _run(call: Caller, loss: Any, piece: Piece, before: State, where: str) -> tuple[list[Tensor], State]:
+    """What the error starts from, and the state; the output is let go of here, as it is in a window."""
+    with torch.enable_grad():
+        y, after = call(piece, before, where)
+        made = summed(loss, y, piece, where)
+    return [root for root in (made, *states.leaves(after)) if root.requires_grad], after
 
 
 def _alone(model: nn.Module) -> nn.Module:

@@ -14,8 +14,8 @@ from bptt.through.size import shown
 _FIRST_PROBES = (1, 2, 4, 16, 64)
 # The backward pass of a step takes about twice its forward pass; schedules whose time is alike to this part are alike.
 _BACKWARD, _ALIKE = 2, 0.02
-# A tape of this size drowns what a call costs, and still lies in a processor's cache.
-_SNUG = 4 * 2**20
+# Longer tapes than this no longer make a step cheaper: what a call costs is drowned, and memory that is new each time is slow.
+_SNUG = 32 * 2**20
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from bptt.through.budget import Chosen, Cost, fit
 from bptt.through.plan import Back, Drop, HandBack, Keep, Load, Outline, Plan, Run, Upto
 from bptt.through.reverse import cut_up, reverse
 
-_SNUG = 4 * 2**20
+_SNUG = 32 * 2**20
 
 
 def within(budget: int, k1: int, k2: int, upto: Upto, later: Callable[[int, Upto], list[int]]) -> Plan:

@@ -1,0 +1,192 @@
+"""What the strategies cost: exact gradients of long sequences in little memory, and the cost of a step as sequences grow.
+
+    python benchmarks/through.py long [--steps 1000000] [--memory 256MiB]   one LSTM, H = 64, B = 1, a loss at every step
+    python benchmarks/through.py part [--part 0.05]                         T = 1000 with a part of Full's memory
+    python benchmarks/through.py flat [--longest 1000000] [--plot FILE]     time a step from 1,000 steps on
+
+Each process measures itself. Growth is that of the peak resident memory (Linux) beyond what a short pass left behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+import bptt
+from bptt.through.size import as_bytes, shown
+
+_TABLE = 4096
+
+
+class Lazy:
+    """A sequence of any length that exists only where it is sliced."""
+
+    def __init__(self, steps: int, rows: int, inputs: int, outputs: int) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self._steps = steps
+        self._x = torch.randn(_TABLE, rows, inputs, generator=generator)
+        self._target = torch.randn(_TABLE, rows, outputs, generator=generator)
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, steps: slice) -> tuple[Tensor, Tensor]:
+        at = torch.arange(steps.start, steps.stop) % _TABLE
+        return self._x[at], self._target[at]
+
+
+class Model(nn.Module):
+    """A layer and a readout."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
+        super().__init__()
+        self.layer, self.readout = bptt.nn.LSTM(inputs, hidden), nn.Linear(hidden, outputs)
+
+    def forward(self, x: Tensor, state: Any, mask: Tensor | None = None, reset: Tensor | None = None) -> tuple[Tensor, Any]:
+        y, state = self.layer(x, state, mask=mask, reset=reset)
+        return self.readout(y), state
+
+
+def peak() -> int:
+    """The most memory that this process has held, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("no VmHWM in /proc/self/status")
+
+
+def growth(run: Callable[[], object]) -> int:
+    """By how much the peak grows while ``run`` runs."""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")
+    before = peak()
+    run()
+    return peak() - before
+
+
+def one_pass(model: nn.Module, sequence: Any, through: bptt.Strategy) -> tuple[float, bptt.Backprop]:
+    """Seconds, and the pass itself."""
+    model.zero_grad(set_to_none=True)
+    run = bptt.backprop(model, bptt.SquaredError(), sequence, through=through)
+    start = time.perf_counter()
+    for _ in run:
+        pass
+    return time.perf_counter() - start, run
+
+
+def long(chosen: argparse.Namespace) -> None:
+    torch.manual_seed(0)
+    model, fits = Model(16, 64, 8), 20_000
+    budget = as_bytes("memory", chosen.memory)
+    full, within = bptt.Full(), bptt.Checkpointed(memory=budget)
+    for through in (full, bptt.Checkpointed(slots=2)):
+        one_pass(model, Lazy(100, 1, 16, 8), through)
+    took: list[tuple[float, bptt.Backprop]] = []
+    grew = growth(lambda: took.append(one_pass(model, Lazy(chosen.steps, 1, 16, 8), within)))
+    times = [one_pass(model, Lazy(fits, 1, 16, 8), full)[0] / fits for _ in range(11)]
+    seconds, run = took[0]
+    step, reference = seconds / chosen.steps, statistics.median(times)
+    print(run.plan.summary())
+    print(f"process grew by {shown(grew)}, {grew / budget:.2f} of the budget")
+    print(f"a step: {step * 1e6:.2f} µs; by Full at {fits:,} steps {reference * 1e6:.2f} µs; ratio {step / reference:.2f}")
+
+
+def part(chosen: argparse.Namespace) -> None:
+    torch.manual_seed(0)
+    table = Table(title=f"T = 1000 with {chosen.part:.0%} of Full's memory")
+    for name in ("B, H", "Full's memory", "budget", "predicted", "measured", "forward steps", "time / Full"):
+        table.add_column(name, justify="right")
+    for rows, hidden in ((8, 128), (32, 128), (32, 256)):
+        model, sequence = Model(32, hidden, 32), Lazy(1000, rows, 32, 32)
+        whole = bptt.Checkpointed(memory="100GiB")
+        one_pass(model, sequence, whole)
+        needed = one_pass(model, sequence, whole)[1].plan.measured or 0
+        weights = sum(p.nbytes for p in model.parameters())
+        budget = int(chosen.part * (needed - 2 * weights)) + 2 * weights  # gradients do not grow with T
+        within = bptt.Checkpointed(memory=budget)
+        for through in (bptt.Full(), within):
+            one_pass(model, sequence, through)
+        pairs = [(one_pass(model, sequence, within), one_pass(model, sequence, bptt.Full())[0]) for _ in range(chosen.rounds)]
+        ratio = statistics.median(a / b for (a, _), b in pairs)
+        plan = pairs[-1][0][1].plan
+        outline = plan.outline
+        assert outline is not None
+        cells = (shown(needed), shown(budget), shown(outline.predicted or 0), shown(plan.measured or 0))
+        table.add_row(f"{rows}, {hidden}", *cells, f"{outline.forward:,}", f"{ratio:.2f}")
+    Console(width=120).print(table)
+
+
+STRATEGIES = [
+    bptt.Full(),
+    bptt.Checkpointed(memory="64MiB"),
+    bptt.Truncated(50),
+    bptt.Truncated(50, 200),
+    bptt.Truncated(5000, 20000, memory="16MiB"),
+    bptt.Randomized(200, block=50, seed=0),
+    bptt.Adaptive(0.1, k1=50, most=400),
+]
+
+
+def flat(chosen: argparse.Namespace) -> None:
+    torch.manual_seed(0)
+    lengths = [10**3, 10**4, 10**5, 10**6]
+    lengths = [steps for steps in lengths if steps <= chosen.longest]
+    table = Table(title="µs a step, LSTM H = 32, B = 1")
+    table.add_column("")
+    for steps in lengths:
+        table.add_column(f"T = {steps:,}", justify="right")
+    model, found = Model(8, 32, 8), {}
+    for through in STRATEGIES:
+        one_pass(model, Lazy(1000, 1, 8, 8), through)
+        found[str(through)] = [
+            min(one_pass(model, Lazy(steps, 1, 8, 8), through)[0] for _ in range(max(1, min(5, 10**5 // steps)))) / steps * 1e6
+            for steps in lengths
+        ]
+        table.add_row(str(through), *(f"{value:.2f}" for value in found[str(through)]))
+    Console(width=120).print(table)
+    if chosen.plot:
+        draw(lengths, found, chosen.plot)
+
+
+def draw(lengths: list[int], found: dict[str, list[float]], path: str) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot(xscale="log", xlabel="steps T", ylabel="µs a step", title="Cost of a step as sequences grow")
+    for name, values in found.items():
+        axes.plot(lengths, values, marker="o", label=name)
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=8)
+    figure.savefig(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    one = kinds.add_parser("long")
+    one.add_argument("--steps", type=int, default=1_000_000)
+    one.add_argument("--memory", default="256MiB")
+    two = kinds.add_parser("part")
+    two.add_argument("--part", type=float, default=0.05)
+    two.add_argument("--rounds", type=int, default=5)
+    three = kinds.add_parser("flat")
+    three.add_argument("--longest", type=int, default=1_000_000)
+    three.add_argument("--plot")
+    parser.add_argument("--threads", type=int, default=1)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    {"long": long, "part": part, "flat": flat}[chosen.kind](chosen)
+
+
+if __name__ == "__main__":
+    main()

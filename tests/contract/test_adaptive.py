@@ -1,0 +1,86 @@
+"""The measured bias against the true one, where the truth can be computed."""
+
+import pytest
+import torch
+
+import bptt
+from bptt.through.adaptive import beyond_all
+from bptt.through.plan import Weighed
+from tests.contract import oracle
+
+LOSS = bptt.SquaredError()
+
+
+def gradient(model, data, through):
+    model.zero_grad()
+    run = bptt.backprop(model, LOSS, data, through=through)
+    list(run)
+    return oracle.gradient(model), run
+
+
+def fading(rate, steps=960):
+    """A network whose state fades by ``rate`` a step, and a target that depends on a long past."""
+    torch.manual_seed(0)
+    model = bptt.nn.RNN(2, 3, nonlinearity="relu").double()
+    with torch.no_grad():
+        model.weight_hh_l0.copy_(rate * torch.eye(3))
+        model.weight_ih_l0.abs_()
+        model.bias_ih_l0.fill_(0.1)
+        model.bias_hh_l0.zero_()
+    x = torch.rand(steps, 2, 2).double()
+    return model, (x, model(x)[0].detach() * 1.5 + 0.1)
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.8, 0.9])
+@pytest.mark.parametrize("bias", [0.3, 0.1, 0.01])
+@pytest.mark.parametrize("every", [1, 4])
+def test_the_bias_expected_is_right_within_a_factor_of_two(rate, bias, every):
+    model, data = fading(rate)
+    _, run = gradient(model, data, bptt.Adaptive(bias, k1=4, most=64, every=every))
+    told = run.plan.reach
+    exact, _ = gradient(model, data, bptt.Full())
+    cut, _ = gradient(model, data, bptt.Truncated(4, told.k2))
+    truth = float((cut - exact).norm() / exact.norm())
+    assert told.bias <= bias or told.k2 == 64
+    assert truth / 2 <= told.bias <= truth * 2 or max(truth, told.bias) < 1e-4
+
+
+def test_what_fades_slowly_is_followed_further():
+    reach = {}
+    for rate in (0.5, 0.8, 0.95):
+        _, run = gradient(*fading(rate), bptt.Adaptive(0.1, k1=4, most=64))
+        reach[rate] = run.plan.reach.k2
+    assert reach[0.5] < reach[0.8] < reach[0.95]
+    assert f"windows reach back {reach[0.95]} steps" in run.plan.summary()
+
+
+def test_what_lies_beyond_is_told_by_the_later_lags_alone():
+    """The first lags may fall steeply: a slope over all of them would see too little beyond (the trap)."""
+    error = [1.0, 0.1, 0.05, 0.05 * 0.9**8, 0.05 * 0.9**24]
+    lags = [1, 4, 8, 16, 32]
+    kept = 0.9**16
+    assert beyond_all(Weighed(lags, [0.5, 0.4, 0.3, 0.2, 0.0], error)) == pytest.approx(0.2 * kept / (1 - kept))
+    assert beyond_all(Weighed(lags, [0.5, 0.4, 0.3, 0.2, 0.0], [*error[:-1], 0.0])) == 0
+    assert beyond_all(Weighed(lags, [0.5, 0.4, 0.3, 0.2, 0.0], [1.0] * 5)) == float("inf")
+
+
+def test_a_large_module_is_sketched_and_told_alike(monkeypatch):
+    model, data = fading(0.8)
+    _, exact = gradient(model, data, bptt.Adaptive(0.1, k1=4, most=64))
+    monkeypatch.setattr("bptt.lags._SKETCH", 16)
+    _, sketched = gradient(model, data, bptt.Adaptive(0.1, k1=4, most=64))
+    assert sketched.plan.reach.k2 / 2 <= exact.plan.reach.k2 <= sketched.plan.reach.k2 * 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"bias": 0}, "bias must be above 0, got 0"),
+        ({"bias": "small"}, "bias must be a number, got 'small'"),
+        ({"k1": 64, "most": 32}, "most must be at least k1, got most=32 and k1=64"),
+        ({"every": 0}, "every must be a whole number of at least 1"),
+    ],
+)
+def test_settings_are_checked(settings, message):
+    with pytest.raises(ValueError, match=message):
+        bptt.Adaptive(**settings)

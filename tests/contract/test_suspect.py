@@ -1,0 +1,155 @@
+"""What cannot be right is refused, by name: losses that are no sums, values that are no numbers, graphs that leak."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import bptt
+from tests.contract import oracle
+
+LOSS = bptt.SquaredError()
+X, Y = torch.randn(12, 3, 3), torch.randn(12, 3, 4)
+
+
+def run(loss, data=(X, Y), model=None, **options):
+    return list(bptt.backprop(model or nn.GRU(3, 4), loss, data, **options))
+
+
+@pytest.mark.parametrize(
+    ("loss", "what"),
+    [
+        (lambda y, t: (y - t).square().mean(), "steps"),
+        (lambda y, t: (y - t).square().mean(1).sum(), "rows"),
+        (lambda y, t: (y - t).square().mean(0).sum(), "steps"),
+        (lambda y, t: (y - t).norm(), "steps"),
+        (lambda y, t: (y - t).square().sum() + 100, "steps"),
+    ],
+)
+@pytest.mark.parametrize("through", [bptt.Full(), bptt.Truncated(3), bptt.Checkpointed(slots=2)], ids=str)
+def test_a_loss_that_does_not_double_is_no_sum(loss, what, through):
+    with pytest.raises(ValueError, match=f"for twice the {what}, expected .*: a loss must be the sum over steps and rows"):
+        run(loss, through=through)
+
+
+def test_a_mean_over_what_exists_is_no_sum_either():
+    mask = torch.ones(12, 3, dtype=torch.bool)
+    mask[6:, 1] = False
+    with pytest.raises(ValueError, match="for twice the steps"):
+        run(lambda y, t: (y - t).square().mean(), (X, Y, mask))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda y, t: (y - t).square().sum(),
+        lambda y, t: (y - t).abs().sum() * 0,
+        nn.MSELoss(reduction="sum"),
+        lambda y, t: (y[t[..., 0] > 0]).sum(),
+        lambda y, t: nn.functional.dropout(y - t, 0.5).square().sum(),
+        lambda y, t: (y.reshape(-1, 3, 4) - t).square().sum(),
+    ],
+)
+def test_sums_pass(loss):
+    before = torch.get_rng_state()
+    run(loss, model=nn.GRU(3, 4))
+    del before
+
+
+def test_looking_at_the_loss_draws_no_random_numbers():
+    torch.manual_seed(0)
+    run(lambda y, t: nn.functional.dropout(y, 0.5).sum() + 0 * t.sum())
+    once = torch.get_rng_state()
+    torch.manual_seed(0)
+    model = nn.GRU(3, 4)
+    nn.functional.dropout(model(X)[0], 0.5)
+    assert torch.equal(torch.get_rng_state(), once)
+
+
+def spoiled(part, at):
+    x, y = X.clone(), Y.clone()
+    (x if part == "x" else y)[at, 1] = math.inf
+    return x, y
+
+
+THROUGH = [
+    bptt.Full(),
+    bptt.Truncated(2),
+    bptt.Truncated(2, 6),
+    bptt.Checkpointed(slots=2, segment=2),
+    bptt.Checkpointed(slots=12, segment=1),
+    bptt.Randomized(4, block=2, seed=0),
+    bptt.Adaptive(0.1, k1=2, most=4),
+]
+
+
+@pytest.mark.parametrize("through", THROUGH, ids=str)
+@pytest.mark.parametrize(("part", "name"), [("x", "x"), ("target", "target")])
+def test_the_first_step_that_is_not_finite_is_named(through, part, name):
+    with pytest.raises(ValueError, match=rf"step 7: {name} is not finite"):
+        run(LOSS, spoiled(part, 7), through=through)
+
+
+def test_a_value_that_the_model_makes_is_named_where_it_appears():
+    class Growing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.tensor(1e12))
+
+        def forward(self, x, state):
+            h, made = torch.ones(x.shape[1], 4) if state is None else state, []
+            for _ in x:
+                h = h * self.w
+                made.append(h)
+            return torch.stack(made), h
+
+    for through in THROUGH:
+        with pytest.raises(ValueError, match="step (1|3): (y|the loss) is not finite"):
+            run(LOSS, model=Growing(), through=through)
+
+
+def test_a_missing_target_and_a_step_that_does_not_exist_are_no_fault():
+    y, mask, x = Y.clone(), torch.ones(12, 3, dtype=torch.bool), X.clone()
+    y[3] = math.nan
+    mask[5:, 2] = False
+    x[5:, 2] = math.nan
+    run(LOSS, (x, y, mask), model=bptt.nn.GRU(3, 4, backend="reference"), through=bptt.Truncated(4))
+
+
+def test_one_may_look_oneself():
+    windows = run(LOSS, spoiled("x", 7), through=bptt.Truncated(5), check_finite=False)
+    assert [window.not_finite for window in windows] == [None, "step 7: x is not finite", "step 10: y is not finite"]
+
+
+class Leaking(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.before = nn.GRU(3, 4), None
+
+    def forward(self, x, state):
+        y, state = self.layer(x, state)
+        if self.before is not None:
+            y = y + self.before.tanh()
+        self.before = y[-1].tanh()
+        return y, state
+
+
+def test_a_tensor_that_leaks_its_graph_into_the_next_window_is_named():
+    with pytest.raises(ValueError, match=r"model\.before carries history that an earlier window has used up"):
+        run(LOSS, model=Leaking(), through=bptt.Truncated(4))
+
+
+def test_a_graph_in_the_target_is_named():
+    model = nn.Linear(4, 4)
+    with pytest.raises(ValueError, match="target carries history"):
+        run(LOSS, (X, model(Y).tanh()), through=bptt.Truncated(4))
+
+
+def test_gradients_are_as_before_a_probe_or_a_look():
+    model = nn.GRU(3, 4)
+    run(lambda y, t: (y - t).square().sum(), model=model)
+    expected = oracle.gradient(model)
+    model.zero_grad()
+    run(LOSS, model=model)
+    assert torch.allclose(oracle.gradient(model), expected, rtol=1e-6)
