@@ -1,6 +1,7 @@
 """Full's gradient in bounded memory: to the last bit, dropout and all, and within what was predicted."""
 
 import dataclasses
+import itertools
 import json
 import os
 import subprocess
@@ -32,7 +33,7 @@ class Segmented(bptt.Strategy):
     def plan(self, upto):
         stop = upto(10**9)
         cuts = cut_up(0, stop, self.segment)
-        runs = list(zip(cuts[:-1], cuts[1:], strict=True))
+        runs = list(itertools.pairwise(cuts))
         yield from (Run(*run) for run in runs)
         yield from (Back(*run) for run in reversed(runs))
         yield HandBack(0, stop)

@@ -105,7 +105,7 @@ def test_a_value_that_the_model_makes_is_named_where_it_appears():
             return torch.stack(made), h
 
     for through in THROUGH:
-        with pytest.raises(ValueError, match="step (1|3): (y|the loss) is not finite"):
+        with pytest.raises(ValueError, match=r"step (1|3): (y|the loss) is not finite"):
             run(LOSS, model=Growing(), through=through)
 
 
