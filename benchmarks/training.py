@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import torch
@@ -24,6 +25,10 @@ _PARTS = [
 
 def compare(title: str, steps: dict[str, Callable[[], object]], tokens: int, unit: str, rounds: int) -> None:
     """Prints units a second and the ratio to the first, then the profile of each."""
+    for step in steps.values():  # a machine that was idle takes a while to reach its speed
+        start = time.perf_counter()
+        while time.perf_counter() - start < 1.0:
+            step()
     timing = interleaved(steps, rounds, 0.1)
     console = Console(width=120)
     table = Table(title=f"{title}; {torch.get_num_threads()} threads, torch {torch.__version__}")
@@ -51,7 +56,7 @@ def _profiled(name: str, step: Callable[[], object], repeats: int = 10) -> Table
         part = next((part for part, keys in _PARTS if any(key in event.key for key in keys)), "everything else")
         parts[part] = parts.get(part, 0.0) + event.self_cpu_time_total / repeats / 1e3
     whole = sum(parts.values())
-    table = Table(title=f"{name}: where a step's {whole:.1f} ms go (under the profiler, which adds to small operations)")
+    table = Table(title=f"{name}, a step under the profiler: {whole:.1f} ms")
     for column in ("", "ms", "%"):
         table.add_column(column, justify="right" if column else "left")
     for part, taken in sorted(parts.items(), key=lambda each: -each[1]):
