@@ -1,12 +1,14 @@
 """Every strategy on every module, layer and backend against the dense oracle, in float64."""
 
+import copy
 import itertools
 
 import pytest
 import torch
+from hypothesis import given, settings, strategies as st
 
 import bptt
-from bptt.through import plan, strategies
+from bptt.through import parse, plan, strategies
 from tests.contract import oracle
 from tests.contract.models import ALL, dims, sequence
 from tests.contract.registry import ALIKE, CASES, EXAMPLES, answer, fake
@@ -95,3 +97,44 @@ def test_the_full_gradient_is_autograds():
     model.zero_grad()
     list(bptt.backprop(model, LOSS, (x, target)))
     assert torch.equal(oracle.gradient(model), expected)
+
+
+@given(st.integers(1, 12), st.lists(st.integers(0, 12), max_size=6), st.sampled_from(ALIKE), st.randoms(use_true_random=False))
+@settings(max_examples=60)
+def test_rows_that_begin_end_and_start_afresh_in_pieces_of_any_length(steps, cuts, strategy, chance):
+    """Rows of no steps at all, gaps and resets in mid-segment; pieces of no steps."""
+    model, rows = bptt.nn.GRU(3, 4).double(), 3
+    torch.manual_seed(chance.randrange(2**30))
+    mask, reset = torch.rand(steps, rows) < 0.7, torch.rand(steps, rows) < 0.2
+    mask[:, chance.randrange(rows)] = False
+    data = bptt.Piece(torch.randn(steps, rows, 3).double(), torch.randn(steps, rows, 4).double(), mask, reset)
+    bounds = [0, *sorted(min(cut, steps) for cut in cuts), steps]
+    pieces = (bptt.Piece(*(part[a:b] for part in data)) for a, b in itertools.pairwise(bounds))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bptt.executor.probe", lambda *given: fake(given[-1]))
+        expected = _gradients(model, data, strategy)
+        for got, want in zip(_gradients(model, pieces, strategy), expected, strict=True):
+            assert_close(got, want, f"{strategy} cut at {bounds}")
+
+
+@pytest.mark.parametrize("name", ["torch.nn.LSTM", "dict"])
+@pytest.mark.parametrize("strategy", ALIKE, ids=str)
+@pytest.mark.parametrize("after", [1, 3])
+def test_every_strategy_goes_on_exactly_where_it_was_saved(name, strategy, after):
+    model, data = ALL[name]().double(), sequence(name, 9, name == "dict")
+    torch.manual_seed(2)
+    run = bptt.backprop(model, LOSS, data, through=strategy)
+    for _ in itertools.islice(run, after):
+        model.zero_grad()
+    saved = copy.deepcopy(run.state_dict())
+    expected = [(window.stop, oracle.gradient(model), model.zero_grad()) for window in run]
+    torch.manual_seed(77)
+    again = bptt.backprop(model, LOSS, data, through=strategy, resume=saved)
+    got = [(window.stop, oracle.gradient(model), model.zero_grad()) for window in again]
+    assert [stop for stop, _, _ in got] == [stop for stop, _, _ in expected]
+    assert all(torch.equal(a, b) for (_, a, _), (_, b, _) in zip(got, expected, strict=True))
+
+
+@pytest.mark.parametrize("strategy", ALIKE, ids=str)
+def test_every_strategy_is_written_and_read(strategy):
+    assert parse(str(strategy)) == strategy
