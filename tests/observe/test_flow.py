@@ -291,3 +291,9 @@ def test_saved_results_are_strict_json(tmp_path):
     assert content["contributions"] == flow.contributions.tolist()
     assert content["error"][0][0] is None
     assert content["weights"][0]["name"] == "a"
+
+
+def test_a_page_can_be_saved(tmp_path):
+    flow = gradient_flow(Linear([0.9]), LOSS, linear_data(10), through=bptt.Truncated(2, 4))
+    flow.save_html(tmp_path / "flow.html")
+    assert "Linear" in (tmp_path / "flow.html").read_text()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bptt.observe.plain import as_dict, plain, write_json
 from bptt.observe.profile import Array, Estimate, Profile
 from bptt.observe.trouble import Trouble
-from bptt.through import Full, Strategy, Truncated, parse
+from bptt.through import Full, Strategy, Truncated
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Flow:
         from bptt.observe.page import save
         from bptt.observe.report import flow_page
 
-        save(flow_page(self, None if self.through is None else parse(self.through)), Path(path))
+        save(flow_page(self), Path(path))
 
     def __repr__(self) -> str:
         profile = self.profile
