@@ -117,11 +117,13 @@ def one(chosen: Any, threads: int, cell: str, shape: Any, dtype: Any, backward: 
     ours, theirs, x = layers(cell, shape, dtype)
     peaks: list[float] = []
     without: dict[str, str] = {}
+    existing = 1.0
     candidates: dict[str, Any] = {"native": torch_step(ours, x, backward)}
     peak_of_now = {"peak": lambda: peaks.append(bptt_native.peak(threads, 0.002))}
     if chosen.ragged:
         lengths = torch.randint(1, shape[0] + 1, (shape[1],))
         mask = torch.arange(shape[0])[:, None] < lengths
+        existing = float(mask.float().mean())
         candidates = {"native": torch_step(ours, x, backward, mask=mask)} | peak_of_now | {"padded": candidates["native"]}
     else:
         candidates |= peak_of_now | {"torch": torch_step(theirs, x, backward)}
@@ -138,7 +140,7 @@ def one(chosen: Any, threads: int, cell: str, shape: Any, dtype: Any, backward: 
     timing = interleaved(candidates, chosen.rounds, budget=chosen.seconds)
     # The best of them: JAX's threads go on spinning for a while, and a peak beside them is none.
     peak = max(peaks) / (2 if dtype == torch.float64 else 1)
-    rate = operations(cell, shape, backward) / timing["native"].seconds
+    rate = existing * operations(cell, shape, backward) / timing["native"].seconds
     return row("cpu", threads, cell, shape, backward, timing, rate, peak, without)
 
 
