@@ -27,6 +27,7 @@ struct Call {
 
     static void part(void* context, int thread, Barrier& barrier) {
         const Call& call = *static_cast<Call*>(context);
+        const FlushDenormals flush;
         Pass pass(call.problem, call.rows, call.split, call.memory);
         pass.part(thread, barrier);
     }

@@ -100,6 +100,32 @@ void Barrier::wait_for_others() {
     }
 }
 
+namespace {
+
+#if defined(__x86_64__)
+constexpr unsigned flush_bits = 1U << 15 | 1U << 6;  // results, and operands
+unsigned long long float_mode() { return __builtin_ia32_stmxcsr(); }
+void set_float_mode(unsigned long long mode) { __builtin_ia32_ldmxcsr(static_cast<unsigned>(mode)); }
+#elif defined(__aarch64__)
+constexpr unsigned flush_bits = 1U << 24;
+unsigned long long float_mode() {
+    unsigned long long mode = 0;
+    asm volatile("mrs %0, fpcr" : "=r"(mode));
+    return mode;
+}
+void set_float_mode(unsigned long long mode) { asm volatile("msr fpcr, %0" : : "r"(mode)); }
+#else
+constexpr unsigned flush_bits = 0;
+unsigned long long float_mode() { return 0; }
+void set_float_mode(unsigned long long) {}
+#endif
+
+}  // namespace
+
+FlushDenormals::FlushDenormals() : before_(float_mode()) { set_float_mode(before_ | flush_bits); }
+
+FlushDenormals::~FlushDenormals() { set_float_mode(before_); }
+
 int team_size(long wanted) {
 #if defined(_OPENMP) || defined(BPTT_TEAM_STD)
     return process() == first_process && wanted > 1 ? static_cast<int>(wanted) : 1;

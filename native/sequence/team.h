@@ -22,6 +22,18 @@ private:
     alignas(64) std::atomic<int> round_{0};
 };
 
+// As long as it lives, this thread takes numbers below the smallest normal one for zero.
+class FlushDenormals {
+public:
+    FlushDenormals();
+    ~FlushDenormals();
+    FlushDenormals(const FlushDenormals&) = delete;
+    FlushDenormals& operator=(const FlushDenormals&) = delete;
+
+private:
+    unsigned long long before_;
+};
+
 // Threads a call may take: `wanted`, but one in a forked child, where OpenMP would wait for threads that do not exist.
 int team_size(long wanted);
 

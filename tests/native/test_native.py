@@ -190,6 +190,16 @@ def test_huge_and_denormal_inputs(cell, scale):
     assert worst(results(Native(), layer, *given), results(Reference(), layer, *exact)) < 1e-3
 
 
+def test_denormals_are_zero_within_a_layer_alone(threads):
+    threads(1)
+    layer = layer_of("rnn", 1, 1, activation="identity")
+    one, zero = torch.ones(1, 1), torch.zeros(1, 1)
+    small = torch.full((1, 1, 1), 1e-40)
+    y, _ = Native().run(layer, Weights(one, one, None, None, None), small, (zero,), Rows())
+    assert y.item() == 0
+    assert (small * 2).item() > 0, "the caller's arithmetic is as it was"
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_strides(cell):
     layer = layer_of(cell, 6, 9)

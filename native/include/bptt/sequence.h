@@ -10,7 +10,8 @@
 // - It is borrowed for the length of one call and never kept. Nothing here is freed or allocated for the caller.
 // - What is read may alias other things read; what is written aliases nothing else.
 // - "dense" means row-major without gaps, aligned as its type alone asks.
-// - Denormal numbers are kept, and NaN and infinities travel as in the reference: within their own row.
+// - Numbers below the smallest normal one count as zero: errors that fade through time get there, and each operation on them can
+//   take a hundred times as long. NaN and infinities travel as in the reference: within their own row.
 // - Calls from several threads at once are independent of each other.
 #pragma once
 
