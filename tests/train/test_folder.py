@@ -36,7 +36,7 @@ def content(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"config": {"task": "text", "hidden": 6}}, r"differs in\n  task: 'forecast' in the folder, 'text' now"),
+        ({"config": {"task": "text", "hidden": 6}}, r"differs in task: 'forecast' in the folder, 'text' now"),
         ({"config": {"task": "forecast", "hidden": 7}}, "config.hidden: 6 in the folder, 7 now"),
         ({"config": {"task": "forecast", "hidden": 6, "cell": "gru"}}, 'config.cell: absent in the folder, "gru" now'),
         ({"through": bptt.Truncated(2)}, 'run.through: "full" in the folder, "truncated:k1=2,k2=2" now'),
@@ -59,7 +59,7 @@ def test_other_data_or_another_model_is_refused(trained: Path) -> None:
     with pytest.raises(FolderError, match='data: "five batches" in the folder, "six batches" now'):
         record.fit(epochs=2)
     other = fresh(text, trained, config={"task": "forecast", "hidden": 6})
-    with pytest.raises(FolderError, match=r"model\.\S+: .* in the folder, absent now\n.*… and \d+ more"):
+    with pytest.raises(FolderError, match=r"model\.\S+: .* in the folder, absent now; … and \d+ more"):
         other.fit(epochs=2)
 
 
@@ -190,3 +190,46 @@ def test_weights_load_without_pickle_by_anyone(trained: Path) -> None:
     assert {path.suffix for path in (trained / "checkpoints").rglob("*") if path.is_file()} == {".safetensors", ".json"}
     assert torch.is_tensor(load_weights(trained)["readout.bias"])
     assert len(Characters().state_dict()) > 3
+
+
+def test_a_run_that_has_saved_nothing_yet_is_in_use_and_not_half_written(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+
+    def look(moment: Any) -> None:
+        if moment.update == 1:  # nothing is saved before the callbacks of the first line
+            assert not (folder / "config.json").exists()
+            with pytest.raises(FolderInUse, match=rf"in use by another process \(pid {os.getpid()} on .*wait for its first"):
+                read_config(folder)
+            with pytest.raises(FolderInUse, match="in use by another process"):
+                again(folder).fit(epochs=1)
+            seen.append(moment.update)
+
+    seen: list[int] = []
+    again(folder, callbacks=[look], logs=bptt.train.Logs(1, False, False)).fit(updates=2)
+    assert seen == [1]
+
+
+def test_a_best_checkpoint_that_was_removed_is_named(trained: Path) -> None:
+    best = json.loads((trained / "best.json").read_text())["update"]
+    shutil.rmtree(trained / "checkpoints" / f"{best:08d}")
+    with pytest.raises(FolderError, match=rf'best.json names the checkpoint after update {best}.*no longer there: use "last"'):
+        load_weights(trained)
+
+
+def test_a_broken_line_beyond_the_checkpoint_is_written_again(trained: Path) -> None:
+    with (trained / "log.jsonl").open("a") as log:
+        log.write('{"a"\n')
+    again(trained, saving=Saving(None, 2, keep=3)).fit(epochs=2)
+    assert all("a" not in line for line in read_log(trained))
+    (trained / "log.jsonl").write_text("{\n" + (trained / "log.jsonl").read_text())
+    with pytest.raises(ValueError, match=r"log.jsonl, line 1: not a JSON object.*write \{\} in its place"):
+        again(trained).fit(epochs=3)
+
+
+def test_a_full_disk_is_told_with_what_is_whole(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("bptt.train.checkpoint.write_through", full)
+    with pytest.raises(OSError, match=r"cannot be saved, No space left on device; the checkpoint after update \d+ is whole"):
+        again(trained).fit(epochs=2)

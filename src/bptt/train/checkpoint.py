@@ -229,6 +229,6 @@ def _advice(folder: Path, update: int, error: Exception) -> str:
     if good is None:
         return f"{path}: {error}; no earlier checkpoint is good: the run has to begin again in another folder"
     return (
-        f"{path}: {error}; {name_of(good)} before it is good: to use it read which={good}, or, to go on training from there, "
-        f"remove the damaged one (rm -r {path})"
+        f"{path}: {error}; {name_of(good)} before it is good: to use it take that one (which={good}, or --which {good}); to go "
+        f"on training from there, remove the damaged one (rm -r {path})"
     )

@@ -26,6 +26,7 @@ from bptt.train.checkpoint import (
     sweep,
     write_atomic,
 )
+from bptt.train.differences import differences_of
 from bptt.train.log import Line, read_lines
 
 FORMAT = 1
@@ -81,13 +82,13 @@ class RunFolder:
             raise FolderError(f"{self.path} is a file; a run needs a folder of its own")
         if not self.path.is_dir() or not {entry.name for entry in self.path.iterdir()} - {LOCK, OWNER}:
             return False
-        differences = _differences(read_config(self.path), record)
+        differences = differences_of(_record(self.path), record)
         if not checkpoints(self._checkpoints):
             raise FolderError(_half_written(self.path, "no checkpoint"))
         if differences:
             raise FolderError(
-                f"{self.path} holds another run; it differs in\n  " + "\n  ".join(differences) + "\n"
-                "Give the same settings and data to go on with it, or another folder to begin anew"
+                f"{self.path} holds another run; it differs in {'; '.join(differences)}. Give the same settings and data to go "
+                "on with it, or another folder to begin anew"
             )
         return True
 
@@ -97,16 +98,15 @@ class RunFolder:
 
         **Raises** `FolderInUse`, and what `check` and `load_checkpoint` raise.
         """
-        self.check(record)
+        if not (self.path / LOCK).exists():
+            self.check(record)  # nothing is written into a folder that is refused
         missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(str(self.path / LOCK), timeout=0)
         try:
             lock.acquire()
         except Timeout:
-            raise FolderInUse(
-                f"{self.path} is in use by another process{self._owner()}: stop it, or give another folder"
-            ) from None
+            raise FolderInUse(_in_use(self.path)) from None
         fresh = False
         try:
             there = self.check(record)
@@ -131,18 +131,20 @@ class RunFolder:
 
         The record comes after all else: a folder that has it is whole.
         """
-        save_checkpoint(self._checkpoints, checkpoint)
-        for name, content in self._artifacts.items():
-            if not (self.path / name).exists():
-                write_atomic(self.path / name, content)
-        if not (self.path / CONFIG).exists():
-            self.write_record(record)
-        self.name_best(checkpoint.best, best)
-        prune(self._checkpoints, keep)
+        with self._writing():
+            save_checkpoint(self._checkpoints, checkpoint)
+            for name, content in self._artifacts.items():
+                if not (self.path / name).exists():
+                    write_atomic(self.path / name, content)
+            if not (self.path / CONFIG).exists():
+                self.write_record(record)
+            self.name_best(checkpoint.best, best)
+            prune(self._checkpoints, keep)
 
     def write_record(self, record: Record) -> None:
         """Writes ``config.json``."""
-        write_atomic(self.path / CONFIG, json.dumps(record, indent=2).encode() + b"\n")
+        with self._writing():
+            write_atomic(self.path / CONFIG, json.dumps(record, indent=2).encode() + b"\n")
 
     def name_best(self, update: int | None, value: float | None) -> None:
         """Writes ``best.json``; nothing where there is no best yet."""
@@ -152,7 +154,8 @@ class RunFolder:
         named = json.dumps({"checkpoint": name_of(update), "update": update, "validation": value}).encode() + b"\n"
         path = self.path / BEST
         if not path.exists() or path.read_bytes() != named:
-            write_atomic(path, named)
+            with self._writing():
+                write_atomic(path, named)
 
     def weights(self, update: int) -> dict[str, Tensor]:
         """The weights of one checkpoint."""
@@ -162,12 +165,17 @@ class RunFolder:
         """The path of one checkpoint, for messages."""
         return str(self._checkpoints / name_of(update))
 
-    def _owner(self) -> str:
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A full disk and the like are told with what is whole."""
         try:
-            owner = json.loads((self.path / OWNER).read_text())
-            return f" (pid {owner['pid']} on {owner['host']})"
-        except (OSError, ValueError, KeyError, TypeError):
-            return ""
+            yield
+        except OSError as error:
+            if error.filename == str(self.path):
+                raise
+            whole = checkpoints(self._checkpoints) if (self.path / CONFIG).exists() else []
+            kept = f"; the checkpoint after update {whole[-1]} is whole: mend this, and go on with the folder" if whole else ""
+            raise OSError(error.errno, f"the run cannot be saved, {error.strerror}{kept}", str(self.path)) from error
 
     def _clear(self) -> None:
         for name in RESERVED | self._artifacts.keys():
@@ -186,30 +194,9 @@ def read_config(folder: str | os.PathLike[str]) -> Record:
     format that this version does not read.
     """
     path = Path(folder)
-    if path.exists() and not path.is_dir():
-        raise FolderError(f"{path} is a file: give the folder of a run")
-    if not path.is_dir():
-        raise FileNotFoundError(f"{path} does not exist: give the folder of a run")
-    try:
-        record = dict(json.loads((path / CONFIG).read_bytes()))
-        version = record["format"]
-    except FileNotFoundError:
-        if (path / CHECKPOINTS).exists() or (path / LOG).exists():
-            raise FolderError(_half_written(path, f"no {CONFIG}")) from None
-        raise FolderError(f"{path} is not the folder of a run (it has no {CONFIG}): give a new or an empty folder") from None
-    except (ValueError, KeyError, TypeError):
-        raise FolderError(f"{path / CONFIG} is not the record of a run: give another folder") from None
-    if version != FORMAT:
-        raise FolderError(
-            f"{path} was written in format {version} by bptt {record.get('bptt', '?')}; this bptt {package_version()} reads "
-            f"format {FORMAT}: use that version, or another folder"
-        )
-    damaged = [name for name in ("config", "run", "model") if not isinstance(record.get(name), dict)]
-    if damaged:
-        raise FolderError(
-            f"{path / CONFIG} is damaged: it has no {', '.join(map(repr, damaged))}. Put a copy back, or give another folder"
-        )
-    return record
+    if not (path / CONFIG).exists() and _is_held(path):
+        raise FolderInUse(f"{_in_use(path)}, or wait for its first checkpoint")
+    return _record(path)
 
 
 def read_log(folder: str | os.PathLike[str]) -> list[Line]:
@@ -243,9 +230,63 @@ def load_weights(folder: str | os.PathLike[str], which: str | int | None = None)
         if not (path / BEST).exists():
             raise FolderError(f'{path} has no best checkpoint, since it was trained without validation: use which="last"')
         update = _best(path)
+        if update not in there:
+            raise FolderError(
+                f'{path / BEST} names the checkpoint after update {update}, which is no longer there: use "last" (--which '
+                f"last) or one of {', '.join(map(str, there))}"
+            )
     if update not in there:
         raise FolderError(f'{path} has no checkpoint {which!r}: it has {", ".join(map(str, there))}, "best" and "last"')
     return load_checkpoint_weights(path / CHECKPOINTS, update)
+
+
+def _record(path: Path) -> Record:
+    if path.exists() and not path.is_dir():
+        raise FolderError(f"{path} is a file: give the folder of a run")
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path} does not exist: give the folder of a run")
+    try:
+        record = dict(json.loads((path / CONFIG).read_bytes()))
+        version = record["format"]
+    except FileNotFoundError:
+        if (path / CHECKPOINTS).exists() or (path / LOG).exists():
+            raise FolderError(_half_written(path, f"no {CONFIG}")) from None
+        raise FolderError(f"{path} is not the folder of a run (it has no {CONFIG}): give a new or an empty folder") from None
+    except (ValueError, KeyError, TypeError):
+        raise FolderError(f"{path / CONFIG} is not the record of a run: give another folder") from None
+    if version != FORMAT:
+        raise FolderError(
+            f"{path} was written in format {version} by bptt {record.get('bptt', '?')}; this bptt {package_version()} reads "
+            f"format {FORMAT}: use that version, or another folder"
+        )
+    damaged = [name for name in ("config", "run", "model") if not isinstance(record.get(name), dict)]
+    if damaged:
+        raise FolderError(
+            f"{path / CONFIG} is damaged: it has no {', '.join(map(repr, damaged))}. Put a copy back, or give another folder"
+        )
+    return record
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether a process trains in the folder now."""
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with FileLock(str(folder / LOCK), timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a place where nothing can be locked, and so nothing is
+        return False
+
+
+def _in_use(folder: Path) -> str:
+    try:
+        owner = json.loads((folder / OWNER).read_text())
+        by = f" (pid {owner['pid']} on {owner['host']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        by = ""
+    return f"{folder} is in use by another process{by}: stop it, or give another folder"
 
 
 def _best(folder: Path) -> int:
@@ -268,32 +309,3 @@ def package_version() -> str:
 
 def _half_written(path: Path, lacks: str) -> str:
     return f"{path} is half-written: it has {lacks}, so its run cannot go on. Remove it (rm -r {path}) or give another folder"
-
-
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """What two records disagree in, in words; ``config["session"]`` and the version of bptt may differ."""
-    tasks = [record["config"].get("task") for record in (there, here)]
-    if tasks[0] != tasks[1]:
-        return [f"task: {tasks[0]!r} in the folder, {tasks[1]!r} now"]
-    old, new = (_flat(record) for record in (there, here))
-    names = [name for name in dict.fromkeys([*old, *new]) if old.get(name, _ABSENT) != new.get(name, _ABSENT)]
-    lines = [f"{name}: {_shown(old, name)} in the folder, {_shown(new, name)} now" for name in names]
-    return lines if len(lines) <= 8 else [*lines[:7], f"… and {len(lines) - 7} more"]
-
-
-_ABSENT = object()
-
-
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        return {name: value}
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        path = f"{name}.{key}" if name else key
-        if path not in ("format", "bptt", "config.session"):
-            flat |= _flat(item, path)
-    return flat
-
-
-def _shown(flat: Mapping[str, Any], name: str) -> str:
-    return json.dumps(flat[name]) if name in flat else "absent"

@@ -15,12 +15,13 @@ Line = dict[str, Any]
 class Log:
     """Lines of a run, in memory and, with a ``path``, in a file of one JSON object a line.
 
-    A number that is not finite is written as null, which JSON has in its place.
+    A number that is not finite is written as null, which JSON has in its place. ``kept``: the lines that a checkpoint goes
+    on from, as for `read_lines`.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, kept: int | None = None) -> None:
         self._path = path
-        self.lines: list[Line] = [] if path is None else read_lines(path)
+        self.lines: list[Line] = [] if path is None else read_lines(path, kept)
         self._file = None if path is None else path.open("a", encoding="utf-8")
 
     def write(self, line: Line) -> None:
@@ -51,22 +52,31 @@ class Log:
             self._file.close()
 
 
-def read_lines(path: Path) -> list[Line]:
+def read_lines(path: Path, kept: int | None = None) -> list[Line]:
     """The whole lines of a log file, none where there is no file; a last line that a kill has cut is left out.
+
+    ``kept``: from a broken line beyond the first so many on nothing is read, since it will be written again.
 
     **Raises** ``ValueError`` naming a line that is no JSON object.
     """
     if not path.exists():
         return []
-    whole = path.read_bytes().split(b"\n")[:-1]
-    return [_line(text, f"{path}, line {number}") for number, text in enumerate(whole, 1)]
+    lines: list[Line] = []
+    for number, text in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+        line = _line(text)
+        if line is None and kept is not None and number > kept:
+            break
+        if line is None:
+            raise ValueError(f"{path}, line {number}: not a JSON object: {text[:60]!r}; write {{}} in its place to go on")
+        lines.append(line)
+    return lines
 
 
-def _line(text: bytes, where: str) -> Line:
+def _line(text: bytes) -> Line | None:
     try:
         return dict(json.loads(text))
     except (ValueError, TypeError):
-        raise ValueError(f"{where}: not a JSON object: {text[:60]!r}") from None
+        return None
 
 
 class Scalars(Protocol):

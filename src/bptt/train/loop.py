@@ -53,7 +53,7 @@ class Loop:
     def start(self, newest: Checkpoint | None) -> str | None:
         """Begins, or goes on from ``newest``; why no update is to follow, or ``None``."""
         run = self.run
-        self.telling.open()
+        self.telling.open(None if newest is None else newest.train["lines"])
         if newest is None:
             self.telling.rewind(0, 0)
             if run.seed is not None:

@@ -31,10 +31,10 @@ class Telling:
         self._unit = getattr(run.loss, "unit", "")
         self._scalars: Scalars | None = None
 
-    def open(self) -> None:
-        """Opens the run's log, with the lines that it holds."""
+    def open(self, kept: int | None) -> None:
+        """Opens the run's log, with the lines that it holds; ``kept``: how many of them a checkpoint goes on from."""
         path = self._run.store.log
-        self.log = Log(path)
+        self.log = Log(path, kept)
         if self._run.observe is not None:
             self.observed = Log(None if path is None else path.with_name(OBSERVED))
 
