@@ -121,3 +121,20 @@ def test_two_runs_that_start_together_take_two_folders(own, bptt, monkeypatch):
         asked[0].release()
     assert result.exit_code == 0, result.stderr
     assert "runs/text-own-2" in result.stdout
+
+
+def test_another_text_is_measured_while_a_part_of_its_own_is_gone(own, bptt):
+    other, valid = write_text(own / "other.txt", 50), figures(bptt, "--part", "valid")
+    before = figures(bptt)
+    (own / "valid.txt").rename(own / "elsewhere.txt")
+    assert figures(bptt, "--data", other)["count"] == len(other.read_text()) - 1
+    assert "baselines" in figures(bptt, "--data", other)
+    assert figures(bptt, "--data", "own.txt") == before  # its test part, which is there
+    for how in ((), ("--data", "own.txt", "--part", "valid")):
+        gone = bptt("evaluate", "run", *how)
+        assert gone.exit_code == 2
+        assert "valid.txt, is no longer there" in gone.stderr
+        assert "--out run --valid FILE" in gone.stderr
+        assert "--data FILE" in gone.stderr
+    assert bptt("train", "text", "--out", "run", "--valid", "elsewhere.txt").exit_code == 0
+    assert figures(bptt, "--part", "valid") == valid

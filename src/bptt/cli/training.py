@@ -66,7 +66,7 @@ def train(
         raise
     except Diverged:
         if (folder / "config.json").exists():
-            slower = spelled(settings, start=folder, lr=f"{settings.lr / 4:g}")
+            slower = spelled(task.settings, start=folder, lr=f"{settings.lr / 4:g}")
             print(f"to begin another run with its best weights, more slowly:\nbptt train {kind.name} {slower}", file=sys.stderr)
         raise
     out.print(f"\n{_told(result, getattr(task.loss, 'unit', ''))}\n", markup=False, soft_wrap=True)
@@ -85,7 +85,11 @@ def train(
 
 
 def _told(result: Result, unit: str) -> str:
-    why = {"epochs": "", "patience": ", as validation no longer improved", "seconds": ", as --minutes asked"}
+    why = {
+        "epochs": "",
+        "patience": ", as validation no longer improved",
+        "seconds": ", as --minutes asked (more of them go on, and --minutes 0 sets no limit)",
+    }
     best = (
         ""
         if result.best is None
@@ -125,16 +129,17 @@ def _stored(task: Entry, folder: Path, given: Mapping[str, tuple[Any, str]]) -> 
     before = settings_in(folder, name, kind)
     kept = {key: (value, f"in {folder}") for key, value in stored.items()}
     settings = build(kind, kept | dict(given))
+    moved = kind.files - TrainingSettings.files  # what the first weights were is no file that may lie elsewhere
     differing = [
         key
         for key in given
         if key not in kind.movable and getattr(settings, key) != getattr(before, key)
-        if not (names_a_file(getattr(settings, key)) and names_a_file(getattr(before, key)) and key in kind.files)
+        if not (names_a_file(getattr(settings, key)) and names_a_file(getattr(before, key)) and key in moved)
     ]
     if differing:
         told = ", ".join(f"{option(key)} {getattr(settings, key)} (there: {getattr(before, key)})" for key in differing)
         raise ValueError(f"{folder} holds a run with other settings: {told}; leave them out to go on, or give another --out")
-    for key in kind.files - TrainingSettings.files - given.keys():
+    for key in moved - given.keys():
         if names_a_file(path := getattr(settings, key)) and not Path(path).exists():
             raise FileNotFoundError(
                 f"the file of this run, {path}, is no longer there: say where it is now, bptt train {name} --out {folder} "

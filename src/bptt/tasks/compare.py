@@ -14,7 +14,7 @@ from torch import nn
 from bptt.data import Piece, Source
 from bptt.data.reader import reader
 from bptt.executor import Loss, Reduction, backprop
-from bptt.fidelity import Fidelity, fidelity
+from bptt.faithful import Fidelity, fidelity
 from bptt.memory import Counting
 from bptt.state import leaves
 from bptt.tasks.pictures import BLUE, GREEN, INK, ORANGE, PURPLE, finish, picture

@@ -58,7 +58,7 @@ class TrainingSettings(Settings):
         "mean", "Gradient of each window's mean, sum, or sum a row.", "Training"
     )
     epochs: int = setting(5, "Walks over the training part.", "Run", ge=1)
-    minutes: float | None = setting(None, "Stop, and save, after this many minutes of training.", "Run", gt=0)
+    minutes: float | None = setting(None, "Stop, and save, after this many minutes of training; 0: no limit.", "Run", ge=0)
     validate_every: int | None = setting(None, "Updates between validations; once an epoch, unless given.", "Run", ge=1)
     patience: int | None = setting(None, "Stop after this many validations without a better one.", "Run", ge=1)
     start: str | None = setting(None, "Begin with the weights of this run, and what it fitted to its data.", "Run")

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+_HUGE = 1e6
+
 
 @dataclass(frozen=True)
 class Table:
@@ -32,8 +34,8 @@ class Report:
 
 
 def cell(value: float, form: str) -> str:
-    """A number in a table; a dash where there is none."""
-    return format(value, form) if math.isfinite(value) else "–"
+    """A number in a table; a dash where there is none, and few digits of a huge one, which would widen the table."""
+    return format(value, form if abs(value) < _HUGE else ".4g") if math.isfinite(value) else "–"
 
 
 def _finite(value: Any) -> Any:

@@ -89,7 +89,7 @@ class Task(ABC):
     def longer(self, folder: Path) -> str:
         """The command that trains the run in ``folder`` for twice as long in all."""
         given = self.settings
-        more = f"--epochs {2 * given.epochs}" + ("" if given.minutes is None else f" --minutes {2 * given.minutes:g}")
+        more = f"--epochs {2 * given.epochs}" + (f" --minutes {2 * given.minutes:g}" if given.minutes else "")
         return f"bptt train {self.name} --out {folder} {more}"
 
     def updates(self) -> int:
@@ -126,7 +126,7 @@ class Task(ABC):
             config=config_of(self.name, given, self.test),
             artifacts={self.artifact: self.fitted()},
         )
-        result = run.fit(epochs=given.epochs, seconds=None if given.minutes is None else given.minutes * 60)
+        result = run.fit(epochs=given.epochs, seconds=given.minutes * 60 if given.minutes else None)
         if not (folder / self.artifact).exists():  # of a complete run, which saves nothing more
             write_atomic(folder / self.artifact, json.dumps(self.fitted(), ensure_ascii=False).encode() + b"\n")
         return result
@@ -236,6 +236,22 @@ def built(make: Callable[[], M], settings: TrainingSettings, folder: Path | None
         load(model, start, None, "by the settings of the new run")
         model.train()
     return model
+
+
+def following(settings: S, start: Path, first: Mapping[str, Any]) -> S:
+    """The settings with ``first``, which the weights of the run ``start`` go with, in the place of what was not given.
+
+    **Raises** ``ValueError`` where another value was given.
+    """
+    given = {key: getattr(settings, key) for key in first if key in settings.model_fields_set}
+    differing = [key for key, value in given.items() if value is not None and value != first[key]]
+    if differing:
+        told = ", ".join(f"{option(key)} {given[key]} (there: {first[key]})" for key in differing)
+        raise ValueError(
+            f"--start {start}: its weights go with other settings than those given: {told}; leave them out to take over those "
+            "of that run, or leave out --start"
+        )
+    return settings.model_copy(update=dict(first))
 
 
 def begins_from(settings: TrainingSettings, folder: Path | None) -> Path | None:

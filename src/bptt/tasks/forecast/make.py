@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from bptt.data import Table, read_table
 from bptt.tasks.forecast.config import ForecastSettings
 from bptt.tasks.forecast.model import ForecastModel
+
+_LARGEST = 1e36  # float32, in which the network computes, ends at 3e38
 
 
 def read(
@@ -18,7 +22,7 @@ def read(
     time: Sequence[str],
 ) -> Table:
     """The table in the file ``data`` with these columns, read as ``settings`` say."""
-    return read_table(
+    table = read_table(
         data,
         time=list(time) or None,
         targets=list(targets),
@@ -30,6 +34,18 @@ def read(
         encoding=settings.encoding,
         separator=settings.separator,
     )
+    for c, column in enumerate(table.columns):
+        values = table.values[:, c]
+        if column in table.targets and not np.isfinite(values).any():
+            raise ValueError(
+                f"{data}: the column {column!r} is empty, so there is nothing to forecast; choose another --target"
+            )
+        if (worst := np.nanmax(np.abs(values), initial=0.0)) > _LARGEST:
+            raise ValueError(
+                f"{data}: the column {column!r} holds a number of the size {worst:.4g}, expected at most {_LARGEST:g}: mend "
+                "it, or give the column in larger units"
+            )
+    return table
 
 
 def make_model(settings: ForecastSettings, inputs: int, series: int) -> ForecastModel:

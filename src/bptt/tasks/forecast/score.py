@@ -12,6 +12,8 @@ from bptt.tasks.report import Report, Table, cell
 
 Floats = NDArray[np.float64]
 
+_ASTRAY = 2  # times the MAE of the worst plain forecast: a training that merely has not come far stays below
+
 
 def score(
     name: str,
@@ -50,9 +52,7 @@ def score(
         columns = ["", "MAE", "RMSE", "MASE"] + [f"in the {wide:.0%} interval"] * bool(wide)
         tables.append(Table(title, columns, shown, strong=0))
         best = min(plain, key=lambda label: mae[label])
-        less = 1 - mae["this model"] / mae[best] if mae[best] else 0.0
-        than = f"{abs(less):.1%} {'below' if less >= 0 else 'ABOVE'}"
-        remarks.append(f"{target}: the model's MAE is {than} that of the best plain forecast ({best}).")
+        remarks += _compared(target, mae, best)
         figures[target] = {
             "count": int(kept.sum()),
             "best_baseline": best,
@@ -62,6 +62,19 @@ def score(
             "scores": {label: {"mae": mae[label], "rmse": rmse[label], "mase": mase[label]} for label in rows},
         }
     return Report(tables, remarks, {"part": name, "targets": figures})
+
+
+def _compared(target: str, mae: Mapping[str, float], best: str) -> list[str]:
+    """The model's MAE beside those of the plain forecasts, of which ``best`` is the best, in words."""
+    model, worst = mae["this model"], max(value for label, value in mae.items() if label != "this model")
+    if not mae[best]:
+        return [f"{target}: the best plain forecast ({best}) makes no error at all; there is nothing to gain on it."]
+    less = 1 - model / mae[best]
+    than = f"{cell(abs(100 * less), '.1f')}% {'below' if less >= 0 else 'ABOVE'}"
+    said = [f"{target}: the model's MAE is {than} that of the best plain forecast ({best})."]
+    if model > _ASTRAY * worst:
+        said.append(f"{target}: the model is far worse than all of them; train another with a lower --lr, or a lower --clip.")
+    return said
 
 
 def _number(value: float) -> str:

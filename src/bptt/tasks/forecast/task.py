@@ -15,7 +15,7 @@ from bptt.tasks.forecast.make import make_model, read
 from bptt.tasks.forecast.model import Pinball, check_quantiles
 from bptt.tasks.forecast.trained import ARTIFACT, BATCH, NAME, TrainedForecast
 from bptt.tasks.report import Report
-from bptt.tasks.task import Task, Which, begins_from, built, parameters, restored, settings_in
+from bptt.tasks.task import Task, Which, begins_from, built, following, parameters, restored, settings_in
 
 
 class ForecastTask(Task):
@@ -29,10 +29,17 @@ class ForecastTask(Task):
         if not isinstance(settings, ForecastSettings):
             raise TypeError(f"the forecast task takes ForecastSettings, got {type(settings).__name__}")
         check_quantiles(settings.quantiles)
+        start = begins_from(settings, folder)
+        first = None
+        if start is not None:
+            calendar = settings_in(start, self.name, ForecastSettings).calendar
+            first = restored(start, self.artifact, Fitted.from_json)
+            taken = {"history": first.history, "scale": first.scaler.kind, "calendar": calendar}
+            settings = following(settings, start, taken)
         self.settings = settings
         self.table = read(settings, settings.data, settings.target, settings.past, settings.known, settings.time)
         self.parts = self.table.split(settings.valid or None, settings.test or None)
-        self.what = self._fitted(folder)
+        self.what = self._fitted(folder, start, first)
         history = self.what.history
         _check_sizes(settings, self.parts, history)
         extended = with_calendar(self.table, settings.horizon, self.what.cycles)
@@ -47,16 +54,12 @@ class ForecastTask(Task):
         inputs, series = windows.piece([0]).x.shape[-1], len(self.table.targets)
         self.model = built(lambda: make_model(settings, inputs, series), settings, folder)
 
-    def _fitted(self, folder: Path | None) -> Fitted:
+    def _fitted(self, folder: Path | None, start: Path | None, first: Fitted | None) -> Fitted:
         """As in the folder where a run is there; else from the training part, scaled as the run to start from was."""
         if folder is not None and (folder / self.artifact).exists():
             return restored(folder, self.artifact, Fitted.from_json)
         what = Fitted.fit(self.table, self.settings, self.parts)
-        start = begins_from(self.settings, folder)
-        if start is None:
-            return what
-        settings_in(start, self.name, ForecastSettings)
-        return what.scaled_as(restored(start, self.artifact, Fitted.from_json), start)
+        return what if start is None or first is None else what.scaled_as(first, start)
 
     def describe(self) -> list[tuple[str, str]]:
         given, what = self.settings, self.what

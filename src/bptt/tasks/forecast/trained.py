@@ -129,7 +129,8 @@ class TrainedForecast(Trained):
                 raise NothingHeldOut(f"this run learned from every row of {data}: give a table that goes on after it")
             return extended, (begin, end), f"{data} from {show_time(table.times[begin])} on, which was not learned"
         if name is None or name not in cut.parts:
-            raise NothingHeldOut(f"this run held out no part {name or 'test'!r}: give a table to evaluate on, --data FILE")
+            lacking = f"no part {name!r}" if name else "nothing to measure it on"
+            raise NothingHeldOut(f"this run held out {lacking}: give a table to evaluate on, --data FILE")
         rows = cut.find(table, name)
         if rows is None:
             count, (first, last) = cut.parts[name][2], map(show_time, cut.stamps(name))

@@ -34,7 +34,8 @@ class Corpus:
         name = part or ("test" if len(self.test) else "valid")
         tokens: Ids = getattr(self, name)
         if not len(tokens):
-            raise NothingHeldOut(f"this run held out no part {name!r}: give a text to evaluate on, --data FILE")
+            lacking = f"no part {part!r}" if part else "nothing to measure it on"
+            raise NothingHeldOut(f"this run held out {lacking}: give a text to evaluate on, --data FILE")
         return name, tokens
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from bptt import CrossEntropy, evaluate
 from bptt.data import Vocabulary, baselines
 from bptt.data.vocabulary import Ids
-from bptt.tasks.report import Report, Table
+from bptt.tasks.report import Report, Table, cell
 from bptt.tasks.text.corpus import characters, evaluation
 
 SHORT = {"character": "char", "byte": "byte", "word": "word", "subword": "token"}
@@ -32,6 +32,11 @@ def score(model: nn.Module, vocabulary: Vocabulary, tokens: Ids, rows: int, name
         "perplexity": _power(nats / math.log(2)),
     }
     remarks = []
+    if figures["bits"] > math.log2(vocabulary.size):
+        remarks.append(
+            f"The model is worse than holding every {vocabulary.unit} equally likely: if it was trained on such text, it "
+            "went astray; train another with a lower --lr, or a lower --clip."
+        )
     if vocabulary.unit == "word" and (unknown := int((tokens[1:] == 0).sum())):
         figures["unknown"] = unknown
         remarks.append(
@@ -65,8 +70,8 @@ def score(model: nn.Module, vocabulary: Vocabulary, tokens: Ids, rows: int, name
         figures["bits_per_character"] = figures["bits"] * per_character
     columns = ["", f"bits/{unit}", f"nats/{unit}", "perplexity"] + ["bits/char"] * (vocabulary.unit == "subword")
     rows_shown = [
-        [label, f"{bits:.3f}", f"{bits * math.log(2):.3f}", f"{_power(bits):,.2f}"]
-        + [f"{bits * per_character:.3f}"] * (vocabulary.unit == "subword")
+        [label, cell(bits, ".3f"), cell(bits * math.log(2), ".3f"), cell(_power(bits), ",.2f")]
+        + [cell(bits * per_character, ".3f")] * (vocabulary.unit == "subword")
         for label, bits in lines
     ]
     title = f"On {name}, {window.count:,} {vocabulary.unit}s"

@@ -12,9 +12,9 @@ from bptt import CrossEntropy
 from bptt.data import Stream, Vocabulary, encode_file, vocabulary_from_json
 from bptt.data.vocabulary import Ids
 from bptt.tasks import curves
-from bptt.tasks.config import Settings, TrainingSettings
+from bptt.tasks.config import Settings, TrainingSettings, names_a_file, option
 from bptt.tasks.report import Report
-from bptt.tasks.task import Task, Trained, Which, begins_from, built, load, parameters, restored, settings_in
+from bptt.tasks.task import Task, Trained, Which, begins_from, built, following, load, parameters, restored, settings_in
 from bptt.tasks.text.config import TextSettings
 from bptt.tasks.text.corpus import Corpus, evaluation, read_corpus, training
 from bptt.tasks.text.model import TextModel
@@ -39,7 +39,8 @@ class TextTask(Task):
         if folder is not None and (folder / self.artifact).exists():
             vocabulary = restored(folder, self.artifact, vocabulary_from_json)
         elif (start := begins_from(self.settings, folder)) is not None:
-            settings_in(start, self.name, TextSettings)
+            first = settings_in(start, self.name, TextSettings)
+            self.settings = following(self.settings, start, {"unit": first.unit, "vocabulary": first.vocabulary})
             vocabulary = restored(start, self.artifact, vocabulary_from_json)
         self.corpus = read_corpus(self.settings, vocabulary)
         self.vocabulary = self.corpus.vocabulary
@@ -91,6 +92,7 @@ class TrainedText(Trained):
 
     def __init__(self, folder: Path, which: Which = None) -> None:
         self.settings = settings_in(folder, TextTask.name, TextSettings)
+        self._folder = folder
         record = read_config(folder)
         self._learned_from = record.get("data"), record["config"].get("test")
         self.vocabulary = restored(folder, TextTask.artifact, vocabulary_from_json)
@@ -111,6 +113,8 @@ class TrainedText(Trained):
         rows, part, encoding = (how.get(name) for name in ("rows", "part", "encoding"))
         rows = rows or self.settings.rows
         own = self._own(data, encoding)
+        if own is not None and part is not None and part in self._gone():
+            raise FileNotFoundError(self._where(part))
         if own is not None and (data is None or part is not None or len(own.valid) or len(own.test)):
             name, tokens = own.held_out(part)
             return score(self.model, self.vocabulary, tokens, rows, f"the {_PARTS[name]} part", own.train)
@@ -124,7 +128,7 @@ class TrainedText(Trained):
         tokens = encode_file(data, self.vocabulary, encoding or self.settings.encoding)
         if len(tokens) < 2:
             raise ValueError(f"{data} holds {len(tokens)} {self.vocabulary.unit}s, expected at least 2")
-        learned = own or (self._own(None, None) if Path(self.settings.data).exists() else None)
+        learned = own or (self._own(self.settings.data, None) if Path(self.settings.data).exists() else None)
         report = score(self.model, self.vocabulary, tokens, rows, data, None if learned is None else learned.train)
         if learned is None:
             gone = f"No n-grams beside it: {self.settings.data}, which they are counted on, is gone or has changed."
@@ -138,15 +142,30 @@ class TrainedText(Trained):
                 f"the text of this run, {self.settings.data}, is no longer there: say where it is now, or give another to "
                 "evaluate on, --data FILE"
             )
+        gone = self._gone()
+        if data is None and gone:
+            raise FileNotFoundError(self._where(gone[0]))
         moved = {"data": data or self.settings.data, "encoding": encoding or self.settings.encoding}
         try:
-            corpus = read_corpus(self.settings.model_copy(update=moved), self.vocabulary)
+            corpus = read_corpus(self.settings.model_copy(update=moved | dict.fromkeys(gone, 0.0)), self.vocabulary)
+            source = _source(corpus, self.settings).fingerprint()  # of another text, there may be too little for the rows
         except ValueError:
             if data is None:
                 raise
             return None
-        found = _source(corpus, self.settings).fingerprint(), _print(corpus.test)
-        return corpus if found == self._learned_from else None
+        learned, test = self._learned_from
+        return corpus if source == learned and ("test" in gone or _print(corpus.test) == test) else None
+
+    def _gone(self) -> list[str]:
+        """The held-out parts that are files of their own, and no longer there."""
+        parts = {part: getattr(self.settings, part) for part in ("valid", "test")}
+        return [part for part, path in parts.items() if names_a_file(path) and not Path(path).exists()]
+
+    def _where(self, part: str) -> str:
+        return (
+            f"the {_PARTS[part]} file of this run, {getattr(self.settings, part)}, is no longer there: say where it is now, "
+            f"bptt train {TextTask.name} --out {self._folder} {option(part)} FILE, or give a text to evaluate on, --data FILE"
+        )
 
 
 _KINDS = {
