@@ -56,7 +56,8 @@ template <class S, int R, int P, int N, bool Packed>
             for (int p = 0; p < P; p++)
                 for (int v = 0; v < N; v++) {
                     b[p * N + v] = load(B + p * ps + v * V<S>);
-                    __builtin_prefetch(B + p * ps + (ahead * N + v) * V<S>);
+                    // With one row the loads alone keep their unit busy.
+                    if constexpr (R > 1) __builtin_prefetch(B + p * ps + (ahead * N + v) * V<S>);
                 }
             if constexpr (Packed) __builtin_prefetch(row[0] + 2 * ahead * R);
             for (int i = 0; i < R; i++) {
