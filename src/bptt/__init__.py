@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bptt.data import Piece as Piece
     from bptt.evaluation import evaluate as evaluate
     from bptt.executor import Backprop as Backprop, backprop as backprop
-    from bptt.fidelity import Fidelity as Fidelity, fidelity as fidelity
+    from bptt.faithful import Fidelity as Fidelity, fidelity as fidelity
     from bptt.loss import CrossEntropy as CrossEntropy, SquaredError as SquaredError
     from bptt.newton import Newton as Newton
     from bptt.observe.check import check as check
@@ -43,7 +43,7 @@ _HOMES = {
     "Backprop": "executor",
     "Checkpointed": "through",
     "CrossEntropy": "loss",
-    "Fidelity": "fidelity",
+    "Fidelity": "faithful",
     "Full": "through",
     "Newton": "newton",
     "Piece": "data",
@@ -62,7 +62,7 @@ _HOMES = {
     "clip_value": "train",
     "compare": "tasks.compare",
     "evaluate": "evaluation",
-    "fidelity": "fidelity",
+    "fidelity": "faithful",
 }
 _ROOMS = ("data", "kernels", "nn", "observe", "tasks", "through", "train")
 __all__ = [*_HOMES, *_ROOMS]
