@@ -1,11 +1,14 @@
 """What it costs to write bptt.nn where torch.nn stood, and bptt.backprop where a hand-written loop stood.
 
-    python benchmarks/swap.py
+    python benchmarks/swap.py                   # the kernels that bptt.nn takes by itself
+    python benchmarks/swap.py --backend torch   # torch's own, as torch.nn has them
 
 Time of bptt over time of torch, forward and backward, medians of interleaved rounds: 1.00 costs nothing, less is faster.
 """
 
 from __future__ import annotations
+
+import argparse
 
 import torch
 from interleave import interleaved
@@ -19,11 +22,11 @@ SHAPES = [(1, 1, 8, 16, 1), (20, 1, 8, 16, 1), (100, 32, 64, 128, 1), (35, 20, 2
 WINDOWS = [(10, 1, 16), (20, 4, 64), (35, 20, 128)]
 
 
-def layers(table: Table) -> None:
+def layers(table: Table, backend: str) -> None:
     for kind in ("RNN", "GRU", "LSTM"):
         for steps, rows, inputs, hidden, depth in SHAPES:
             theirs = getattr(nn, kind)(inputs, hidden, depth)
-            ours = getattr(bptt.nn, kind)(inputs, hidden, depth)
+            ours = getattr(bptt.nn, kind)(inputs, hidden, depth, backend=backend)
             x = torch.randn(steps, rows, inputs)
 
             def step(layer: nn.Module, x: torch.Tensor = x) -> None:
@@ -72,10 +75,13 @@ def row(table: Table, what: str, shape: str, timing: dict) -> None:
 
 
 def main() -> None:
-    table = Table(title=f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--backend", default="auto")
+    backend = parser.parse_args().backend
+    table = Table(title=f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, backend {backend}")
     for name in ("", "shape", "torch µs", "bptt µs", "bptt / torch", "middle half"):
         table.add_column(name, justify="left" if name in ("", "shape") else "right")
-    layers(table)
+    layers(table, backend)
     loops(table)
     Console(width=120).print(table)
 
