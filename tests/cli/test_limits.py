@@ -52,7 +52,7 @@ def test_a_forecaster_far_worse_than_all_is_called_so():
     ("values", "how", "said"),
     [
         (["1e308", "-1e308"], [], "the column 'level' holds a number of the size 1e+308, expected at most 1e+36"),
-        (["", ""], ["--missing", "mask"], "the column 'level' is empty"),
+        (["", ""], ["--missing", "mask"], "t.csv has no value in any of its 90 rows"),
     ],
 )
 def test_columns_that_cannot_be_learned_are_named(here, bptt, values, how, said):
@@ -70,3 +70,11 @@ def test_where_nothing_was_held_out_that_is_said(here, bptt):
     result = bptt("evaluate", "run")
     assert result.exit_code == 2
     assert "this run held out nothing to measure it on" in result.stderr
+
+
+def test_a_column_empty_where_it_is_learned_from_is_named(here, bptt):
+    (here / "t.csv").write_text("n,level\n" + "".join(f"{i},{i if i > 80 else ''}\n" for i in range(90)))
+    result = bptt("train", "forecast", "--data", "t.csv", "--target", "level", *HOW, "--missing", "mask")
+    assert result.exit_code == 2
+    assert "the column 'level'" in result.stderr
+    assert "is empty in the 63 rows to learn from" in result.stderr

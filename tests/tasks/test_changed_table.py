@@ -108,7 +108,7 @@ def test_where_all_was_learned_only_newer_rows_can_be_measured_on(tmp_path):
     table = write_series(tmp_path / "a.csv")
     task_of(table, epochs=1, valid=0, test=0).fit(tmp_path / "run", progress=False)
     trained = TrainedForecast(tmp_path / "run")
-    with pytest.raises(NothingHeldOut, match="held out no part"):
+    with pytest.raises(NothingHeldOut, match="held out nothing"):
         trained.evaluate()
     with pytest.raises(NothingHeldOut, match="learned from every row"):
         trained.evaluate(str(table))

@@ -36,10 +36,6 @@ def read(
     )
     for c, column in enumerate(table.columns):
         values = table.values[:, c]
-        if column in table.targets and not np.isfinite(values).any():
-            raise ValueError(
-                f"{data}: the column {column!r} is empty, so there is nothing to forecast; choose another --target"
-            )
         if (worst := np.nanmax(np.abs(values), initial=0.0)) > _LARGEST:
             raise ValueError(
                 f"{data}: the column {column!r} holds a number of the size {worst:.4g}, expected at most {_LARGEST:g}: mend "

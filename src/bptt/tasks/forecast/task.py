@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bptt.data import Batches, Parts, Windows
+import numpy as np
+
+from bptt.data import Batches, Parts, Table, Windows
 from bptt.tasks import curves, pictures
 from bptt.tasks.config import TrainingSettings, option
 from bptt.tasks.forecast.calendar import with_calendar
@@ -39,6 +41,7 @@ class ForecastTask(Task):
         self.settings = settings
         self.table = read(settings, settings.data, settings.target, settings.past, settings.known, settings.time)
         self.parts = self.table.split(settings.valid or None, settings.test or None)
+        _check_filled(settings, self.table, self.parts)
         self.what = self._fitted(folder, start, first)
         history = self.what.history
         _check_sizes(settings, self.parts, history)
@@ -103,6 +106,17 @@ class ForecastTask(Task):
             f"bptt evaluate {folder}",
             self.longer(folder),
         ]
+
+
+def _check_filled(settings: ForecastSettings, table: Table, parts: Parts) -> None:
+    """Refuses columns of which the training part has nothing."""
+    begin, end = parts.train
+    for column, filled in zip(table.columns, np.isfinite(table.values[begin:end]).any(axis=0), strict=True):
+        if not filled:
+            raise ValueError(
+                f"the column {column!r} of {settings.data} is empty in the {end - begin} rows to learn from: leave it out, or "
+                "hold out less (--valid, --test)"
+            )
 
 
 def _check_sizes(settings: ForecastSettings, parts: Parts, history: int) -> None:
