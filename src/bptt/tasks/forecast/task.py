@@ -111,8 +111,8 @@ class ForecastTask(Task):
 def _check_filled(settings: ForecastSettings, table: Table, parts: Parts) -> None:
     """Refuses columns of which the training part has nothing."""
     begin, end = parts.train
-    for column, filled in zip(table.columns, np.isfinite(table.values[begin:end]).any(axis=0), strict=True):
-        if not filled:
+    for c, column in enumerate(table.columns):
+        if not np.isfinite(table.values[begin:end, c]).any():
             raise ValueError(
                 f"the column {column!r} of {settings.data} is empty in the {end - begin} rows to learn from: leave it out, or "
                 "hold out less (--valid, --test)"
