@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from bptt.nn.recurrent import _number
-from bptt.nn.scanned import Scanned, check_how, check_sizes
+from bptt.nn.checks import check_sizes, is_number
+from bptt.nn.scanned import Scanned, check_how
 
 
 class LRU(Scanned):
@@ -55,9 +55,9 @@ class LRU(Scanned):
         super().__init__()
         check_sizes(input_size=input_size, hidden_size=hidden_size)
         check_how(how)
-        if not (_number(r_min) and _number(r_max) and 0 <= r_min < r_max < 1):
+        if not (is_number(r_min) and is_number(r_max) and 0 <= r_min < r_max < 1):
             raise ValueError(f"r_min and r_max must be 0 ≤ r_min < r_max < 1, got {r_min!r} and {r_max!r}")
-        if not _number(max_phase) or not 0 < max_phase <= 2 * math.pi:
+        if not is_number(max_phase) or not 0 < max_phase <= 2 * math.pi:
             raise ValueError(f"max_phase must be above 0 and at most 2π, got {max_phase!r}")
         self.input_size, self.hidden_size, self.batch_first, self.how = input_size, hidden_size, batch_first, how
         self.r_min, self.r_max, self.max_phase = r_min, r_max, max_phase

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -25,21 +23,6 @@ class MinGRU(Gated):
 
     gates = 2
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        how: str = "auto",
-    ) -> None:
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, device, dtype, how)
-
     def _keep_and_write(self, projected: Tensor) -> tuple[Tensor, Tensor]:
         z, v = projected.chunk(2, -1)
         return torch.sigmoid(-z), torch.sigmoid(z) * v
@@ -57,21 +40,6 @@ class MinLSTM(Gated):
     """
 
     gates = 3
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        how: str = "auto",
-    ) -> None:
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, device, dtype, how)
 
     def _keep_and_write(self, projected: Tensor) -> tuple[Tensor, Tensor]:
         f, i, v = projected.chunk(3, -1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -17,6 +16,7 @@ from bptt.kernels import Layer, Rows, Weights
 from bptt.kernels.contract import Cell
 from bptt.kernels.fused import Torch
 from bptt.kernels.native import Native
+from bptt.nn.checks import autocast, check_dropout, check_input, check_sizes, is_number
 
 
 class Recurrent(nn.Module):
@@ -59,22 +59,13 @@ class Recurrent(nn.Module):
         dtype: Any,
     ) -> None:
         super().__init__()
-        for name, size, least in (
-            ("input_size", input_size, 1),
-            ("hidden_size", hidden_size, 1),
-            ("num_layers", num_layers, 1),
-            ("proj_size", proj_size, 0),
-        ):
-            if isinstance(size, bool) or not isinstance(size, int) or size < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}, got {size!r}")
-        if not _number(dropout) or not 0 <= dropout <= 1:
-            raise ValueError(f"dropout is a probability between 0 and 1, got {dropout!r}")
+        check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        check_sizes(0, proj_size=proj_size)
         if proj_size >= hidden_size:
             raise ValueError(f"proj_size={proj_size} must be smaller than hidden_size={hidden_size}")
-        if clip_step is not None and not (_number(clip_step) and clip_step > 0):
+        if clip_step is not None and not (is_number(clip_step) and clip_step > 0):
             raise ValueError(f"clip_step must be a number above 0, got {clip_step!r}; None does not clip")
-        if dropout and num_layers == 1:
-            warnings.warn(f"dropout={dropout} acts between layers, and num_layers=1 has none between", stacklevel=3)
+        check_dropout(dropout, num_layers, stacklevel=3)
         kernels.check_name(backend)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
@@ -129,12 +120,8 @@ class Recurrent(nn.Module):
         state = hx if state is None else state
         if isinstance(x, PackedSequence):
             return self._packed(x, state, mask, reset)
+        check_input(self, x, mask, reset, self._parameter("weight_ih_l0"))
         batched = x.ndim == 3
-        if not batched and x.ndim != 2:
-            shape = "[B, T, I]" if self.batch_first else "[T, B, I]"
-            raise ValueError(f"x is {list(x.shape)}, expected {shape}, or [T, I] for one sequence")
-        _check_flags("mask", mask, x)
-        _check_flags("reset", reset, x)
         swap = batched and self.batch_first
         if not batched:
             x = x[:, None]
@@ -142,19 +129,6 @@ class Recurrent(nn.Module):
         elif swap:
             x = x.transpose(0, 1)
             mask, reset = (None if flags is None else flags.transpose(0, 1) for flags in (mask, reset))
-        steps, _, features = x.shape
-        if features != self.input_size:
-            raise ValueError(
-                f"x has {features} features but {type(self).__name__}(input_size={self.input_size}) expects {self.input_size}"
-            )
-        if steps == 0:
-            raise ValueError(f"x has no steps: {list(x.shape)} has T = 0")
-        weight = self._parameter("weight_ih_l0")
-        if x.dtype != weight.dtype and not _autocast(x):
-            raise ValueError(
-                f"x is {x.dtype} but the weights are {weight.dtype}: use x.to({weight.dtype}), or convert the layer, "
-                f"layer.to({x.dtype})"
-            )
         given = None if state is None else self._given(x, state, batched)
         y, final = self._run(x, given, Rows(mask, reset))
         if not batched:
@@ -216,7 +190,7 @@ class Recurrent(nn.Module):
             if leaf.shape != expected:
                 meaning = "[layers·directions, B, H]" if batched else "[layers·directions, H], as x has no batch"
                 raise ValueError(f"{name} is {list(leaf.shape)}, expected {list(expected)}, {meaning}")
-            if leaf.device != x.device or (leaf.dtype != x.dtype and not _autocast(x)):
+            if leaf.device != x.device or (leaf.dtype != x.dtype and not autocast(x)):
                 raise ValueError(f"{name} is {leaf.dtype} on {leaf.device} but x is {x.dtype} on {x.device}")
         return tuple(leaf if batched else leaf[:, None] for leaf in given)
 
@@ -253,22 +227,3 @@ def _structure(state: Any) -> str:
     if isinstance(state, (tuple, list)):
         return f"a {type(state).__name__} of {len(state)}"
     return "one tensor" if isinstance(state, Tensor) else type(state).__name__
-
-
-def _check_flags(name: str, flags: Any, x: Tensor) -> None:
-    if flags is None:
-        return
-    if not isinstance(flags, Tensor) or flags.dtype != torch.bool:
-        got = flags.dtype if isinstance(flags, Tensor) else type(flags).__name__
-        raise TypeError(f"{name} must be a bool tensor, got {got}")
-    if flags.shape != x.shape[:-1]:
-        raise ValueError(f"{name} is {list(flags.shape)}, expected {list(x.shape[:-1])}, as x without its last dimension")
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _autocast(x: Tensor) -> bool:
-    """Whether torch chooses dtypes by itself here, so that x, state and weights may differ."""
-    return torch.is_autocast_enabled(x.device.type)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, linear
 
-from bptt.nn.recurrent import _check_flags, _number
+from bptt.nn.checks import autocast, check_dropout, check_input, check_sizes
 from bptt.nn.scan import HOW, linear_scan
 
 
@@ -37,26 +36,12 @@ class Scanned(nn.Module):
         name = type(self).__name__
         if not isinstance(x, Tensor):
             raise TypeError(f"x is a {type(x).__name__}, expected a tensor: {name} takes ragged rows padded, with a mask")
-        if x.ndim not in (2, 3):
-            shape = "[B, T, I]" if self.batch_first else "[T, B, I]"
-            raise ValueError(f"x is {list(x.shape)}, expected {shape}, or [T, I] for one sequence")
-        for flag, given in (("mask", mask), ("reset", reset)):
-            _check_flags(flag, given, x)
-        if x.shape[-1] != self.input_size:
-            raise ValueError(f"x has {x.shape[-1]} features but {name}(input_size={self.input_size}) expects {self.input_size}")
+        check_input(self, x, mask, reset, next(self.parameters()))
         batched = x.ndim == 3
         if not batched:
             x, mask, reset = x[:, None], *(None if flags is None else flags[:, None] for flags in (mask, reset))
         elif self.batch_first:
             x, mask, reset = x.transpose(0, 1), *(None if flags is None else flags.mT for flags in (mask, reset))
-        if len(x) == 0:
-            raise ValueError(f"x has no steps: {list(x.shape)} has T = 0")
-        weight = next(self.parameters())
-        if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
-            raise ValueError(
-                f"x is {x.dtype} but the weights are {weight.dtype}: use x.to({weight.dtype}), or convert the layer, "
-                f"layer.to({x.dtype})"
-            )
         if mask is not None:
             # What stands at steps that do not exist (NaN, say) must not reach the gradient as 0 * NaN.
             x = x.masked_fill(~mask[:, :, None], 0)
@@ -94,7 +79,7 @@ class Scanned(nn.Module):
         if list(given.shape) != shape:
             expected = shape if batched else [*shape[:1], *shape[2:]]
             raise ValueError(f"state is {list(state.shape)}, expected {expected}, {words}")
-        if state.device != x.device or (state.dtype != dtype and not torch.is_autocast_enabled(x.device.type)):
+        if state.device != x.device or (state.dtype != dtype and not autocast(x)):
             raise ValueError(f"state is {state.dtype} on {state.device}, expected {dtype} on {x.device}, as of x")
         return given.to(dtype)
 
@@ -108,21 +93,19 @@ class Gated(Scanned):
         self,
         input_size: int,
         hidden_size: int,
-        num_layers: int,
-        bias: bool,
-        batch_first: bool,
-        dropout: float,
-        device: Any,
-        dtype: Any,
-        how: str,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        how: str = "auto",
     ) -> None:
         super().__init__()
         check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         check_how(how)
-        if not _number(dropout) or not 0 <= dropout <= 1:
-            raise ValueError(f"dropout is a probability between 0 and 1, got {dropout!r}")
-        if dropout and num_layers == 1:
-            warnings.warn(f"dropout={dropout} acts between layers, and num_layers=1 has none between", stacklevel=3)
+        check_dropout(dropout, num_layers, stacklevel=2)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout, self.how = bias, batch_first, float(dropout), how
         for layer in range(num_layers):
@@ -170,13 +153,6 @@ class Gated(Scanned):
         defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "how": "auto"}
         said = [f"{name}={getattr(self, name)!r}" for name, default in defaults.items() if getattr(self, name) != default]
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *said])
-
-
-def check_sizes(**sizes: Any) -> None:
-    """Refuses what is no whole number of at least 1, by its name."""
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {size!r}")
 
 
 def check_how(how: Any) -> None:
