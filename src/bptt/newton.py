@@ -15,7 +15,7 @@ from bptt.call import Caller
 from bptt.data.piece import Piece
 from bptt.jacobian import products
 from bptt.layout import Layout
-from bptt.nn.scan import linear_scan
+from bptt.nn.scan import linear_scan, tree
 from bptt.randomness import Randomness
 from bptt.state import State
 
@@ -238,6 +238,10 @@ def _apply(matrices: Tensor, vectors: Tensor) -> Tensor:
     return (matrices @ vectors[..., None])[..., 0]
 
 
+def _applied(matrices: Tensor, states: Tensor, vectors: Tensor) -> Tensor:
+    return _apply(matrices, states) + vectors
+
+
 def _affine_scan(matrices: Tensor, vectors: Tensor, initial: Tensor) -> Tensor:
     """h_t = A_t h_{t-1} + b_t, ``[T, B, n]``: on a CPU step by step, which takes n² work a step where a tree takes n³."""
     if vectors.device.type == "cpu":
@@ -246,16 +250,5 @@ def _affine_scan(matrices: Tensor, vectors: Tensor, initial: Tensor) -> Tensor:
             h = torch.baddbmm(b[..., None], a, h[..., None])[..., 0]
             found.append(h)
         return torch.stack(found)
-    return _tree(matrices, torch.cat([vectors[:1] + _apply(matrices[:1], initial[None]), vectors[1:]]))
-
-
-def _tree(matrices: Tensor, vectors: Tensor) -> Tensor:
-    steps = len(vectors)
-    if steps == 1:
-        return vectors
-    whole = steps - steps % 2
-    first, second = slice(0, whole, 2), slice(1, whole, 2)
-    ends = _tree(matrices[second] @ matrices[first], _apply(matrices[second], vectors[first]) + vectors[second])
-    starts = torch.cat([vectors[:1], _apply(matrices[2::2], ends[: (steps - 1) // 2]) + vectors[2::2]])
-    h = torch.stack([starts[: whole // 2], ends], 1).flatten(0, 1)
-    return h if whole == steps else torch.cat([h, starts[-1:]])
+    vectors = torch.cat([_applied(matrices[:1], initial[None], vectors[:1]), vectors[1:]])
+    return tree(matrices, vectors, _applied, torch.matmul)

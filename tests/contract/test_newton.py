@@ -6,6 +6,7 @@ from torch import nn
 
 import bptt
 from bptt import newton
+from bptt.nn.scan import tree
 from bptt.state import leaves, map_leaves
 from tests.contract import oracle
 from tests.contract.models import ALL, sequence
@@ -213,7 +214,7 @@ def test_an_initial_state_that_is_learned():
 def test_the_tree_of_matrices_is_the_loop(steps):
     matrices, vectors = torch.randn(steps, 2, 3, 3).double(), torch.randn(steps, 2, 3).double()
     expected = newton._affine_scan(matrices, vectors, torch.zeros(2, 3).double())
-    assert_close(newton._tree(matrices, vectors), expected, "tree")
+    assert_close(tree(matrices, vectors, newton._applied, torch.matmul), expected, "tree")
 
 
 BAD = [

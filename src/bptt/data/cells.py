@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import gzip
 import io
 import zlib
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bptt.data.text import check_file, known_format
+from bptt.nearest import nearest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,13 +55,10 @@ def read_cells(path: Path, encoding: str, separator: str | None) -> tuple[pl.Dat
 
 
 def find_column(name: str, columns: Sequence[str], what: str) -> str:
-    """``name`` if it is a column; else raises with those that exist, the nearest first."""
+    """``name`` if it is a column; else raises with those that exist."""
     if name in columns:
         return name
-    folded = {column.casefold(): column for column in columns}
-    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
-    meant = f"; did you mean {folded[near[0]]!r}?" if near else "."
-    raise ValueError(f"there is no column {name!r} ({what}){meant} The columns are: {listed(columns)}")
+    raise ValueError(f"there is no {what} column {name!r}{nearest(name, columns)}; the columns are: {listed(columns)}")
 
 
 def listed(names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -43,7 +44,7 @@ class _Scan(torch.autograd.Function):
                 h = torch.addcmul(b_t, a_t, h)
                 outputs.append(h)
             return torch.stack(outputs)
-        return _tree(a, torch.cat([torch.addcmul(b[:1], a[:1], initial), b[1:]]))
+        return tree(a, torch.cat([torch.addcmul(b[:1], a[:1], initial), b[1:]]), _applied, torch.mul)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -62,15 +63,25 @@ class _Scan(torch.autograd.Function):
         return error * before, error, turned[0] * error[0], None
 
 
-def _tree(a: Tensor, b: Tensor) -> Tensor:
-    """h_t = a_t ⊙ h_{t-1} + b_t from h = 0: pairs of steps as one, their ends by the tree of half the length."""
+Applied = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(A, h, b) to A h + b, for many steps at once."""
+
+
+def tree(a: Tensor, b: Tensor, applied: Applied, composed: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """h_t = A_t h_{t-1} + b_t from h = 0: pairs of steps as one, their ends by the tree of half the length.
+
+    ``composed(later, earlier)``: what two steps multiply by, one after the other.
+    """
     steps = len(b)
     if steps == 1:
         return b
     whole = steps - steps % 2
     first, second = slice(0, whole, 2), slice(1, whole, 2)
-    ends = _tree(a[first] * a[second], torch.addcmul(b[second], a[second], b[first]))
-    between = torch.addcmul(b[2::2], a[2::2], ends[: (steps - 1) // 2])
-    starts = torch.cat([b[:1], between])
+    ends = tree(composed(a[second], a[first]), applied(a[second], b[first], b[second]), applied, composed)
+    starts = torch.cat([b[:1], applied(a[2::2], ends[: (steps - 1) // 2], b[2::2])])
     h = torch.stack([starts[: whole // 2], ends], 1).flatten(0, 1)
     return h if whole == steps else torch.cat([h, starts[-1:]])
+
+
+def _applied(a: Tensor, h: Tensor, b: Tensor) -> Tensor:
+    return torch.addcmul(b, a, h)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import difflib
 
+from bptt.nearest import nearest
 from bptt.through.adaptive import Adaptive
 from bptt.through.base import Strategy
 from bptt.through.checkpointed import Checkpointed
@@ -27,14 +27,14 @@ def parse(text: str) -> Strategy:
     name, _, inside = text.strip().partition(":")
     kind = strategies.get(name.strip().lower())
     if kind is None:
-        raise ValueError(f"no strategy is called {name!r}{_nearest(name, list(strategies))}: one of {', '.join(strategies)}")
+        raise ValueError(f"no strategy is called {name!r}{nearest(name, strategies)}: one of {', '.join(strategies)}")
     known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     settings: dict[str, object] = {}
     for item in filter(None, (part.strip() for part in inside.split(","))):
         key, equals, value = (part.strip() for part in item.partition("="))
         if not equals or key not in known:
             takes = ", ".join(f"{field}=" for field in known) or "no settings"
-            raise ValueError(f"{name} does not take {item!r}{_nearest(key, known)}: it takes {takes}")
+            raise ValueError(f"{name} does not take {item!r}{nearest(key, known)}: it takes {takes}")
         if key in settings:
             raise ValueError(f"{name} is given {key}= twice")
         settings[key] = _literal(value)
@@ -51,8 +51,3 @@ def _literal(value: str) -> object:
         return ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return value
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, 1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
