@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from tests.cli.conftest import SMALL
 from tests.cli.test_bad_input import table
 
 
@@ -115,3 +116,45 @@ def test_misuse_is_one_line_and_writes_nothing(bptt, trained, arguments, said):
     assert result.stderr.count("\n") == 1
     assert sorted(trained.parent.iterdir()) == before
     assert not (trained / "report.html").exists()
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """A run looks every fifth update, however short it is."""
+    from bptt.observe.every import Observer
+
+    monkeypatch.setattr(Observer, "due", lambda self, update: update % 5 == 0)
+    monkeypatch.setattr(Observer, "_estimate", lambda self, piece: 1.0)
+
+
+def test_a_run_that_is_observed_says_what_it_saw_and_the_report_shows_it(bptt, here, text, looks):
+    asked = ["train", "text", "--data", text, "--out", "run", *SMALL, "--clip", "1e-6", "--observe", "5"]
+    made = bptt(*asked)
+    assert made.exit_code == 0, made.stderr
+    assert "update 5: clipping is active in 100% of the updates" in made.stderr
+    before = [json.loads(line)["update"] for line in (here / "run" / "observe.jsonl").read_text().splitlines()]
+    assert before[:2] == [5, 10]
+    again = bptt("train", "text", "--out", "run", "--epochs", "3")
+    assert again.exit_code == 0, again.stderr
+    after = [json.loads(line)["update"] for line in (here / "run" / "observe.jsonl").read_text().splitlines()]
+    assert after[: len(before)] == before
+    assert len(after) > len(before)
+    assert bptt("inspect", "run", "--steps", "20", "--rows", "1").exit_code == 0
+    observed = data_in(here / "run" / "report.html")["observed"]
+    assert [update for update, _ in observed["series"]["horizon"]] == after
+    assert [at for *at, text in observed["warnings"] if "clipping is active in 100%" in text] == [[5, after[-1], len(after)]]
+
+
+def test_looking_can_be_left_out_when_a_run_goes_on(bptt, here, text, looks):
+    assert bptt("train", "text", "--data", text, "--out", "run", *SMALL, "--observe", "5").exit_code == 0
+    lines = (here / "run" / "observe.jsonl").read_text()
+    assert bptt("train", "text", "--out", "run", "--epochs", "3", "--observe", "0").exit_code == 0
+    assert (here / "run" / "observe.jsonl").read_text() == lines
+
+
+@pytest.mark.parametrize("wrong", ["-1", "often", "0.5"])
+def test_an_observe_that_is_no_number_of_updates_is_refused(bptt, here, text, wrong):
+    result = bptt("train", "text", "--data", text, "--out", "run", "--observe", wrong)
+    assert result.exit_code == 2
+    assert "--observe" in result.stderr
+    assert not (here / "run").exists()

@@ -182,6 +182,19 @@ def test_it_keeps_to_its_share_of_the_time(monkeypatch):
     assert looked[0] >= 400  # not before the first look, too, is within the share
 
 
+def test_a_training_too_short_for_a_look_says_so_at_its_end(tmp_path, capsys, monkeypatch):
+    def trained(observe):
+        more = {"through": bptt.Truncated(8), "lr": 0.01, "observe": observe, "logs": Logs(progress=True)}
+        bptt.Run(Model(nn.GRU(2, 4)), LOSS, data(), **more).fit(epochs=1)
+        return capsys.readouterr().err
+
+    monkeypatch.setattr(Observer, "_estimate", lambda self, piece: 1000.0)
+    assert "not looked at: the first look would come after update 100, and this was update 8" in trained(every(100))
+    assert "not looked at: a look takes about 1e+03 s, and 5% of this training's time are only" in trained(every(2))
+    monkeypatch.setattr(Observer, "due", lambda self, update: True)
+    assert "not looked at" not in trained(every(2, steps=8))
+
+
 def test_what_cannot_be_looked_at_is_said_once_and_training_goes_on(tmp_path, capsys):
     class Stateless(nn.Module):
         def __init__(self):

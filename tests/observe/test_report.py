@@ -73,12 +73,13 @@ def test_clipping_that_is_active_nearly_always_is_advised_against():
 
 def test_looks_on_the_way_are_shown():
     lines = [
-        {"update": u, "horizon": u / 2, "lost": 0.1, "profile": {"lags": [1]}, "warnings": ["it dies"], "cost": 0.1}
+        {"update": u, "horizon": u / 2, "lost": 0.1, "profile": {"lags": [1]}, "warnings": [f"it dies {u}"], "kinds": ["dies"]}
         for u in (5, 9)
     ]
     data = observed_of([*lines, {"update": 12, "horizon": None, "warnings": []}])
     assert data["series"] == {"horizon": [[5, 2.5], [9, 4.5], [12, None]], "lost": [[5, 0.1], [9, 0.1], [12, None]]}
-    assert data["warnings"] == [[5, "it dies"], [9, "it dies"]]
+    assert data["warnings"] == [[5, 9, 2, "it dies 9"]]
+    assert data["looks"] == 3
     assert observed_of([]) is None
 
 

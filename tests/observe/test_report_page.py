@@ -10,7 +10,14 @@ from tests.observe.browser import browser as a_browser, hovered, opened, overflo
 from tests.observe.test_report import a_flow, a_log, instruments
 
 LOOKS = [
-    {"update": u, "horizon": 9.0 - u / 100, "lyapunov": -0.1, "warnings": ["it dies"] * (u > 300)} for u in range(100, 600, 100)
+    {
+        "update": u,
+        "horizon": 9.0 - u / 100,
+        "lyapunov": -0.1,
+        "warnings": ["it dies"] * (u > 300),
+        "kinds": ["dies"] * (u > 300),
+    }
+    for u in range(100, 600, 100)
 ]
 SECTIONS = ("advice", "training", "clipping", "observed", "reach", "contributions", "truncation", "weights", "spectra", "gates")
 

@@ -104,7 +104,7 @@ class Observer:
         self._begun = time.perf_counter()
         self._spent = self._predicted = 0.0
         self._known: set[str] = set()
-        self._ended = False
+        self._looked = self._ended = False
 
     def saw(self, norm: float) -> None:
         """The gradient's norm of one more update, before clipping."""
@@ -139,11 +139,24 @@ class Observer:
             return Look({}, (f"not observed any more: {error}",))
         finally:
             self._spent += time.perf_counter() - begun
-        self._predicted = time.perf_counter() - begun
+        self._predicted, self._looked = time.perf_counter() - begun, True
         self._next = update + self._asked.updates
         self._clipped.clear()
         self._norms.clear()
         return look
+
+    def unseen(self, update: int) -> str | None:
+        """Why a training ends at ``update`` without a single look; ``None`` where there was one, or it is known why not."""
+        if self._looked or self._ended:
+            return None
+        said = "the gradient was not looked at"
+        if not self._predicted:
+            return f"{said}: the first look would come after update {self._next}, and this was update {update}"
+        share, trained = self._asked.share, time.perf_counter() - self._begun - self._spent
+        return (
+            f"{said}: a look takes about {self._predicted:.2g} s, and {share:.0%} of this training's time are only "
+            f"{share * trained:.2g} s. Train for longer, or look afterwards: bptt inspect"
+        )
 
     def _stretch(self) -> Piece:
         k2 = (self._through.k2 or self._through.k1) if isinstance(self._through, Truncated) else _LEAST
@@ -202,5 +215,5 @@ def _line(
         line[f"{part}, norm"] = float(norms[-1])
     profile = flow.profile
     line["profile"] = {"lags": profile.lags.tolist(), "mean": [v if math.isfinite(v) else None for v in profile.mean.tolist()]}
-    line["warnings"] = [w.text for w in warned]
+    line["warnings"], line["kinds"] = [w.text for w in warned], [w.kind for w in warned]
     return line

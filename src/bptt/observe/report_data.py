@@ -18,7 +18,6 @@ _POINTS = 1500  # of a curve
 _COLUMNS = 160  # of the heat map
 _DIGITS = 4
 _NEARLY_ALWAYS = 0.9
-_WARNINGS = 20
 
 
 def curves_of(log: Sequence[Mapping[str, Any]], clip: float | None) -> dict[str, Any] | None:
@@ -63,10 +62,15 @@ def observed_of(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         for name, value in line.items()
         if name not in ("update", "cost") and isinstance(value, (int, float)) and not isinstance(value, bool)
     )
-    said = dict.fromkeys((line["update"], text) for line in lines for text in line.get("warnings", ()))
+    said: dict[str, tuple[list[int], str]] = {}
+    for line in lines:
+        for kind, text in zip(line.get("kinds", ()), line.get("warnings", ()), strict=True):
+            at = said[kind][0] if kind in said else []
+            said[kind] = ([*at, line["update"]], text)
     return {
         "series": {name: [[line["update"], finite(line.get(name))] for line in lines] for name in names},
-        "warnings": [list(warning) for warning in said][-_WARNINGS:],
+        "warnings": [[at[0], at[-1], len(at), text] for at, text in said.values()],
+        "looks": len(lines),
     }
 
 

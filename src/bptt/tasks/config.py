@@ -39,7 +39,7 @@ class Settings(BaseModel):
 class TrainingSettings(Settings):
     """What every task that trains a recurrent network has in common."""
 
-    movable: ClassVar[frozenset[str]] = frozenset({"epochs", "minutes", "threads", "backend"})
+    movable: ClassVar[frozenset[str]] = frozenset({"epochs", "minutes", "observe", "threads", "backend"})
 
     files: ClassVar[frozenset[str]] = frozenset({"start"})
 
@@ -61,6 +61,9 @@ class TrainingSettings(Settings):
     minutes: float | None = setting(None, "Stop, and save, after this many minutes of training; 0: no limit.", "Run", ge=0)
     validate_every: int | None = setting(None, "Updates between validations; once an epoch, unless given.", "Run", ge=1)
     patience: int | None = setting(None, "Stop after this many validations without a better one.", "Run", ge=1)
+    observe: int = setting(
+        0, "Updates between two looks at the gradient through time, in 5 % of the time; 0: none. See bptt inspect.", "Run", ge=0
+    )
     start: str | None = setting(None, "Begin with the weights of this run, and what it fitted to its data.", "Run")
     seed: int = setting(0, "Seed of weights, order and dropout.", "Run", ge=0, lt=2**63)
     threads: int | None = setting(None, "CPU threads; as many as torch takes, unless given.", "Run", ge=1)

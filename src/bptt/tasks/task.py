@@ -54,6 +54,9 @@ class Task(ABC):
     artifact: ClassVar[str]
     """The file of the run's folder that keeps what was fitted to the data, as JSON."""
 
+    judged_by: ClassVar[str | None] = None
+    """The metric whose greatest value on the validation part makes the best weights; the least loss, unless named."""
+
     settings: TrainingSettings
     model: nn.Module
     loss: nn.Module
@@ -85,6 +88,10 @@ class Task(ABC):
     @abstractmethod
     def next_commands(self, folder: Path) -> list[str]:
         """What a user may want to do now."""
+
+    def metrics(self, model: nn.Module) -> Mapping[str, float]:  # noqa: ARG002
+        """What is measured on the validation part beside the loss, by name."""
+        return {}
 
     def longer(self, folder: Path) -> str:
         """The command that trains the run in ``folder`` for twice as long in all."""
@@ -118,13 +125,20 @@ class Task(ABC):
             reduction=given.reduction,
             validation=None
             if self.validation is None
-            else Validation(self.validation, every=given.validate_every, patience=given.patience),
+            else Validation(
+                self.validation,
+                every=given.validate_every,
+                patience=given.patience,
+                metrics=self.metrics,
+                by=self.judged_by,
+            ),
             logs=Logs(progress=progress, tensorboard=None),
             callbacks=callbacks,
             seed=given.seed,
             folder=folder,
             config=config_of(self.name, given, self.test),
             artifacts={self.artifact: self.fitted()},
+            observe=given.observe or None,
         )
         result = run.fit(epochs=given.epochs, seconds=given.minutes * 60 if given.minutes else None)
         if not (folder / self.artifact).exists():  # of a complete run, which saves nothing more

@@ -215,6 +215,8 @@ class Loop:
         if self.run.validation is not None and at.validated != at.update:
             self._validate(epoch_over, steers=False)
         at.loss, at.count = before
+        if self._observer is not None and (why := self._observer.unseen(at.update)) is not None:
+            self.display.say(why)
         self.save(lines=saved)
 
     def interrupted(self, signal: int) -> None:
@@ -263,12 +265,13 @@ class Loop:
             metrics = run.validation.metrics(run.model) if run.validation.metrics is not None else {}
         if not math.isfinite(score.mean):
             raise in_validation(run, at, self.telling, score.mean, self._saved_update)
-        improved = at.best is None or score.mean < at.best
+        decides = score.mean if run.validation.by is None else float(metrics[run.validation.by])
+        improved = run.validation.better(decides, at.best)
         if improved:
-            at.best, at.best_update = score.mean, at.update
+            at.best, at.best_update = decides, at.update
         if steers:
-            at.stale = 0 if at.least is None or score.mean < at.least else at.stale + 1
-            at.least = score.mean if at.stale == 0 else at.least
+            at.stale = 0 if run.validation.better(decides, at.least) else at.stale + 1
+            at.least = decides if at.stale == 0 else at.least
             self._reschedule("validation", score.mean)
         at.validated = at.update
         self.telling.validation(score.mean, score.count, metrics, improved, epoch_over)

@@ -48,7 +48,7 @@ function observedSection(observed) {
   chosen("observed", "What ", names,
     (name, width) => lineChart(width, { series: [{ name, color: "var(--green)", points: observed.series[name], dots: observed.series[name].length <= 60 }], xLabel: "update", yLabel: name, height: 240, title: `${name} over updates`, of: "update" }),
     (name) => [take("observed", ["update", name], () => observed.series[name])]);
-  if (observed.warnings.length) box.append(h("h3", {}, "What it warned of"), table(["update", "warning"], observed.warnings.map(([update, text]) => [String(update), text]), [1]));
+  if (observed.warnings.length) box.append(h("h3", {}, "What it warned of"), table(["first at update", "last at", `of ${observed.looks} looks`, "warning, as it was last"], observed.warnings.map(([first, last, looks, text]) => [String(first), String(last), String(looks), text]), [3]));
 }
 
 adviceSection();
