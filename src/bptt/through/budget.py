@@ -91,7 +91,7 @@ def choose(cost: Cost, budget: int, start: int, stop: int, *, disk: bool = False
     besides = cost.peak(0, aside, steps + beyond) - cost.tape(0)
     found = list(_feasible(cost, budget - besides, steps, disk))
     if not found:
-        least = besides + cost.peak(1, 2 if steps > 1 else 0, 0)
+        least = besides + min(cost.tape(steps), cost.peak(1, 2, 0))
         ample = besides + min(cost.peak(length, -(-steps // length), 0) for length in _lengths(steps))
         raise ValueError(
             f"memory={shown(budget)} is too little for steps {start}..{stop}: the least that works is {shown(least * 1.01)}, "
