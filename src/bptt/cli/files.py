@@ -20,15 +20,16 @@ def check_writable(path: Path, option: str) -> None:
         raise PermissionError(f"{option} {path}: there is no permission to write to {path if path.exists() else folder}")
 
 
-def write(path: Path, text: str) -> None:
-    """Writes a text file in one step; into a pipe or device it is written as it is."""
+def write(path: Path, content: str | bytes) -> None:
+    """Writes a file in one step, text as UTF-8; into a pipe or device it is written as it is."""
+    data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(data)
         return
     made = path.with_name(f".writing-{path.name}-{os.getpid()}")
     try:
-        made.write_text(text, encoding="utf-8")
+        made.write_bytes(data)
         made.replace(path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None

@@ -69,7 +69,7 @@ def train(
             slower = spelled(task.settings, start=folder, lr=f"{settings.lr / 4:g}")
             print(f"to begin another run with its best weights, more slowly:\nbptt train {kind.name} {slower}", file=sys.stderr)
         raise
-    out.print(f"\n{_told(result, getattr(task.loss, 'unit', ''))}\n", markup=False, soft_wrap=True)
+    out.print(f"\n{_told(result, getattr(task.loss, 'unit', ''), kind.judged_by)}\n", markup=False, soft_wrap=True)
     trained = kind.open(folder)
     try:
         report = trained.evaluate()
@@ -84,7 +84,7 @@ def train(
     return trained
 
 
-def _told(result: Result, unit: str) -> str:
+def _told(result: Result, unit: str, judged_by: str | None) -> str:
     why = {
         "epochs": "",
         "patience": ", as validation no longer improved",
@@ -93,7 +93,8 @@ def _told(result: Result, unit: str) -> str:
     best = (
         ""
         if result.best is None
-        else f"; best validation {result.best:.4f}{unit and ' '}{unit} after update {result.best_update}"
+        else f"; best validation {f'{judged_by} {result.best:.4f}' if judged_by else f'{result.best:.4f} {unit}'.rstrip()} "
+        f"after update {result.best_update}"
     )
     return (
         f"trained {result.updates:,} updates in {clock(result.seconds)}, {result.epochs} whole epochs"

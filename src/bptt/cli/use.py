@@ -35,6 +35,12 @@ GAPS = Annotated[
     Literal["auto", "fill", "keep", "error"] | None,
     typer.Option(help="Table: what to do with absent time stamps of --data.", show_default=False, rich_help_panel=_READ),
 ]
+TEXT_COLUMN = Annotated[
+    str | None, typer.Option(help="Texts: column of --data that holds them.", show_default=False, rich_help_panel=_READ)
+]
+LABEL_COLUMN = Annotated[
+    str | None, typer.Option(help="Texts: column of --data that holds the labels.", show_default=False, rich_help_panel=_READ)
+]
 THREADS = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.", show_default=False)]
 
 
@@ -44,6 +50,7 @@ def add(app: typer.Typer) -> None:
         epilog=examples(
             ("bptt evaluate runs/text-input", "on the part that was held out"),
             ("bptt evaluate runs/text-input --data other.txt --json", "on another file, for a program to read"),
+            ("bptt evaluate runs/classify-reviews --data test.tsv", "labels of another file"),
         )
     )(evaluate)
     app.command(
@@ -54,6 +61,8 @@ def add(app: typer.Typer) -> None:
     )(generate)
     app.command(
         epilog=examples(
+            ("bptt predict runs/classify-reviews --data new.tsv --out labels.csv", "a label for each text"),
+            ("bptt predict runs/classify-reviews --text 'Well worth it.' --words", "and the words that carried it"),
             ("bptt predict runs/forecast-table", "the rows after the end of the data, as CSV"),
             (
                 "bptt predict runs/forecast-table --data newer.csv --out next.csv --plot next.png",
@@ -81,13 +90,15 @@ def evaluate(
     time_format: TIME_FORMAT = None,
     missing: MISSING = None,
     gaps: GAPS = None,
+    text_column: TEXT_COLUMN = None,
+    label_column: LABEL_COLUMN = None,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     threads: THREADS = None,
 ) -> None:
     """Measure a trained model beside the plain baselines."""
     how = _given(
         data=data, part=part, rows=rows, encoding=encoding, separator=separator, time_format=time_format, missing=missing,
-        gaps=gaps,
+        gaps=gaps, text_column=text_column, label_column=label_column,
     )  # fmt: skip
     trained = _open("evaluate", run, which, threads, how)
     report = trained.evaluate(**how)
@@ -130,29 +141,54 @@ def generate(
 def predict(
     run: RUN,
     data: Annotated[
-        str | None, typer.Option(help="Newer table with the same columns.", metavar="FILE", show_default=False)
+        str | None,
+        typer.Option(help="Newer table with the same columns; texts to label.", metavar="FILE", show_default=False),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="CSV to write; standard output unless given.", show_default=False)] = None,
-    plot: Annotated[Path | None, typer.Option(help="Picture to draw: .png, .svg or .pdf.", show_default=False)] = None,
+    text: Annotated[str | None, typer.Option(help="Texts: one to label, instead of --data.", show_default=False)] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write: .csv; labels also .tsv, .jsonl or .parquet. Standard output unless given.", show_default=False
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Forecast: picture to draw, .png, .svg or .pdf.", show_default=False)
+    ] = None,
+    words: Annotated[bool, typer.Option("--words", help="Texts: show which words carried each label.")] = False,
+    page: Annotated[
+        Path | None, typer.Option(help="Texts: page to write with the words coloured, .html.", show_default=False)
+    ] = None,
     which: WHICH = "",
     encoding: ENCODING = None,
     separator: SEPARATOR = None,
     time_format: TIME_FORMAT = None,
     missing: MISSING = None,
     gaps: GAPS = None,
+    text_column: TEXT_COLUMN = None,
     threads: THREADS = None,
 ) -> None:
-    """Forecast the rows after the end of a table."""
+    """Forecast the rows after the end of a table, or label texts, one answer for each row."""
     from bptt.cli.files import check_writable, write
     from bptt.tasks.pictures import check
 
-    if out is not None:
-        check_writable(out, "--out")
+    for path, option in ((out, "--out"), (plot, "--plot"), (page, "--page")):
+        if path is not None:
+            check_writable(path, option)
     if plot is not None:
         check(plot)
-        check_writable(plot, "--plot")
-    how = _given(data=data, encoding=encoding, separator=separator, time_format=time_format, missing=missing, gaps=gaps)
-    trained = _open("predict", run, which, threads, how)
+    how = _given(
+        data=data, text=text, words=words or (page is not None) or None, encoding=encoding, separator=separator,
+        time_format=time_format, missing=missing, gaps=gaps, text_column=text_column,
+    )  # fmt: skip
+    trained = _open("predict", run, which, threads, how | _given(plot=plot, page=page))
+    from bptt.tasks.classify.trained import TrainedClassify
+
+    if isinstance(trained, TrainedClassify):
+        from bptt.cli.labels import tell, writable_as
+
+        kind = writable_as(out)
+        tell(trained.predict(**how), kind, out, page, f"Labels by {run.name}")
+        return
     from bptt.tasks.forecast.trained import TrainedForecast
 
     assert isinstance(trained, TrainedForecast)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bptt import nn as layers
 
 
@@ -12,6 +14,7 @@ def recurrent(
     depth: int,
     *,
     dropout: float = 0.0,
+    bidirectional: bool = False,
     clip_step: float | None = None,
     backend: str = "auto",
 ) -> layers.Recurrent:
@@ -19,15 +22,20 @@ def recurrent(
 
     **Raises** ``ValueError`` for another cell.
     """
-    between = dropout if depth > 1 else 0.0
+    how: dict[str, Any] = {
+        "dropout": dropout if depth > 1 else 0.0,
+        "bidirectional": bidirectional,
+        "clip_step": clip_step,
+        "backend": backend,
+    }
     if cell == "lstm":
-        lstm = layers.LSTM(input_size, hidden, depth, dropout=between, clip_step=clip_step, backend=backend)
+        lstm = layers.LSTM(input_size, hidden, depth, **how)
         layers.init.forget_bias_(lstm, 1.0)
         return lstm
     if cell == "gru":
-        return layers.GRU(input_size, hidden, depth, dropout=between, clip_step=clip_step, backend=backend)
+        return layers.GRU(input_size, hidden, depth, **how)
     if cell == "rnn":
-        rnn = layers.RNN(input_size, hidden, depth, dropout=between, clip_step=clip_step, backend=backend)
+        rnn = layers.RNN(input_size, hidden, depth, **how)
         layers.init.orthogonal_(rnn)
         return rnn
     raise ValueError(f"cell={cell!r} does not exist: one of 'lstm', 'gru', 'rnn'")

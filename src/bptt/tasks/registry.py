@@ -43,6 +43,7 @@ class Entry:
 
 
 _READING = ("encoding", "separator", "time_format", "missing", "gaps")
+_COLUMNS = ("text_column", "label_column")
 
 tasks: dict[str, Entry] = {
     entry.name: entry
@@ -73,7 +74,32 @@ tasks: dict[str, Entry] = {
             settings="bptt.tasks.forecast.config:ForecastSettings",
             task="bptt.tasks.forecast.task:ForecastTask",
             evaluate=("data", "part", *_READING),
-            predict=("data", *_READING),
+            predict=("data", "plot", *_READING),
+        ),
+        Entry(
+            name="classify",
+            summary="Learn to label texts: sentiment, topic, spam; see which words carried each label.",
+            examples=(
+                ("bptt train classify --data reviews.tsv", "columns and labels found by themselves; a tenth held out"),
+                ("bptt train classify --data train.tsv --valid dev.tsv --test test.tsv", "parts in files of their own"),
+                ("bptt train classify --data mail.csv --text-column body --label-column spam", "columns by their names"),
+                ("bptt train classify --out runs/classify-reviews", "go on with a run that was stopped"),
+            ),
+            settings="bptt.tasks.classify.config:ClassifySettings",
+            task="bptt.tasks.classify.task:ClassifyTask",
+            evaluate=("data", "part", "encoding", "separator", *_COLUMNS),
+            predict=("data", "text", "words", "page", "encoding", "separator", "text_column"),
+        ),
+        Entry(
+            name="sequence",
+            summary="Learn sequences of sets, such as chords: predict which labels come next.",
+            examples=(
+                ("bptt train sequence --data chorales.jsonl", "lines as [[60, 64], [62], []]; held-out parts drawn"),
+                ("bptt train sequence --data JSB_Chorales.mat --cell gru", "published parts, another cell"),
+                ("bptt train sequence --out runs/sequence-chorales", "go on with a run that was stopped"),
+            ),
+            settings="bptt.tasks.sequence.config:SequenceSettings",
+            task="bptt.tasks.sequence.task:SequenceTask",
         ),
     )
 }
@@ -98,7 +124,7 @@ def check_options(command: str, name: str, given: Iterable[str]) -> None:
             raise ValueError(
                 f"{option(key)} means nothing for a run of task {name!r}: bptt {command} takes it for {', '.join(serving)}"
             )
-    reading = [key for key in given if key in _READING]
+    reading = [key for key in given if key in (*_READING, *_COLUMNS)]
     if reading and "data" not in given:
         raise ValueError(f"{option(reading[0])} says how the file of --data is read: give --data FILE, or leave it out")
 

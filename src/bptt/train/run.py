@@ -49,7 +49,8 @@ class Result:
     """What became of a run.
 
     ``reason`` it stopped: ``"epochs"``, ``"updates"``, ``"seconds"`` or ``"patience"``. ``best``: the least validation loss per
-    target, after ``best_update``; ``None`` without validation. ``history``: every line of the log.
+    target (or the greatest value of `Validation.by`), after ``best_update``; ``None`` without validation. ``history``: every
+    line of the log.
     """
 
     reason: str

@@ -19,8 +19,9 @@ class Validation:
     - ``patience``: stop after so many validations in a row without improvement; ``None``: never.
     - ``keep_best``: after `Run.fit` the model holds its best weights instead of its last ones.
     - ``metrics``: ``metrics(model)`` gives more numbers to log at each validation, by name.
+    - ``by``: the metric whose greatest value decides in the place of the loss, as an accuracy may.
 
-    **Raises** ``ValueError`` for counts below 1.
+    **Raises** ``ValueError`` for counts below 1, and for ``by`` without ``metrics``.
     """
 
     data: Any
@@ -28,10 +29,17 @@ class Validation:
     patience: int | None = None
     keep_best: bool = True
     metrics: Callable[[nn.Module], Mapping[str, float]] | None = None
+    by: str | None = None
 
     def __post_init__(self) -> None:
         _count("Validation.every", self.every)
         _count("Validation.patience", self.patience)
+        if self.by is not None and self.metrics is None:
+            raise ValueError(f"Validation(by={self.by!r}) names a metric, but there are none: metrics=...")
+
+    def better(self, now: float, before: float | None) -> bool:
+        """Whether what decides has improved."""
+        return before is None or (now < before if self.by is None else now > before)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,284 @@
+"""Texts with labels, one a row of a TSV, CSV, JSON Lines or Parquet file, every row read or refused by its number."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bptt.data.cells import listed
+from bptt.data.text import check_file, known_format
+from bptt.nearest import nearest
+
+TEXT_NAMES = ("text", "sentence", "review", "content", "document", "tweet", "comment", "message", "body", "phrase")
+LABEL_NAMES = ("label", "sentiment", "class", "category", "target", "polarity", "stars", "rating", "y")
+_SEPARATORS = ("\t", ",", ";", "|")
+_LONGER = 3  # times: of two columns without a known name, the one so much longer is the text
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The rows of a file in their order: ``texts``, and their ``labels`` where there is such a column.
+
+    A text that is missing is empty. ``text_column`` and ``label_column`` are the columns they were found in.
+    """
+
+    path: str
+    texts: tuple[str, ...]
+    labels: tuple[str, ...] | None
+    text_column: str
+    label_column: str | None
+    header: bool = True
+    """Whether the file names its columns; where it does not they are called 1, 2, …"""
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def read_labelled(
+    path: str | Path,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    labels: bool = True,
+    encoding: str = "utf-8",
+    separator: str | None = None,
+) -> Labelled:
+    """Read texts and labels from TSV or CSV (also gzipped), JSON Lines (``.jsonl``, ``.ndjson``) or Parquet.
+
+    ``text`` and ``label`` name the columns; without them, those of a usual name (text, sentence, review, …; label, sentiment,
+    class, …), or of two columns the one whose cells are much longer and the other. ``labels=False`` asks for no label column.
+    The first line of a TSV or CSV is data, and columns are called 1, 2, …, where none of its cells is such a name or asked for
+    and one of them stands in its column again, as labels do; of a single column, where it is no such name.
+
+    A label is any text or number; numbers that are whole are the same label however they are written (1, 1.0).
+
+    **Raises** ``FileNotFoundError``, ``IsADirectoryError``; ``ValueError`` for a column that is not there or not clear, a row
+    that does not fit, a cell that holds no text, a row without a label, an empty file, or another encoding; each with its row,
+    from 1 without the header, or its line.
+    """
+    path = Path(path)
+    asked = {name for name in (text, label) if name is not None and not name.isdecimal()}
+    names, rows, header = _rows(path, encoding, separator, asked)
+    if not rows:
+        raise ValueError(f"{path} has columns ({listed(names)}) but no rows")
+    text_at, label_at = _columns(path, names, header, rows, text, label, labels)
+    texts = tuple(_text(path, names[text_at], i, row[text_at]) for i, row in enumerate(rows, 1))
+    found = (
+        None if label_at is None else tuple(_label(path, names[label_at], i, row[label_at]) for i, row in enumerate(rows, 1))
+    )
+    return Labelled(str(path), texts, found, names[text_at], None if label_at is None else names[label_at], header)
+
+
+_Rows = list[Sequence[Any]]
+
+
+def _rows(path: Path, encoding: str, separator: str | None, asked: set[str]) -> tuple[list[str], _Rows, bool]:
+    """The names of the columns, the cells of each row, and whether the file has the names."""
+    check_file(path)
+    with path.open("rb") as file:
+        head = file.read(8)
+    if head.startswith(b"PAR1") or path.suffix == ".parquet":
+        return *_parquet(path), True
+    content = _decoded(path, encoding)
+    if not content.strip():
+        raise ValueError(f"{path} holds only blank lines; expected rows of texts and labels")
+    if content.lstrip().startswith("[") and path.suffix == ".json":
+        raise ValueError(f"{path} is one JSON array: write one object a line (JSON Lines), as in jq -c '.[]'")
+    kind = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    if kind in (".jsonl", ".ndjson", ".json") or (kind not in (".csv", ".tsv") and content.lstrip().startswith("{")):
+        return *_json_lines(path, content), True
+    rows = _cells(path, content, separator or _separator(content, kind))
+    names = [name.strip() for name in rows[0]]
+    if not _is_header(names, rows[1:], asked):
+        return [str(i) for i in range(1, len(names) + 1)], rows, False
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{path} has more than one column called {twice!r}; give every column a name of its own")
+    return names, rows[1:], True
+
+
+def _is_header(first: list[str], rows: _Rows, asked: set[str]) -> bool:
+    if any(name.casefold() in (*TEXT_NAMES, *LABEL_NAMES) or name in asked for name in first):
+        return True
+    if len(first) == 1:
+        return False
+    return not any(name and any(row[i].strip() == name for row in rows) for i, name in enumerate(first))
+
+
+def _decoded(path: Path, encoding: str) -> str:
+    data = path.read_bytes()
+    if data.startswith(b"\x1f\x8b"):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path} is damaged gzip data: {error}") from None
+    elif kind := known_format(data):
+        raise ValueError(f"{path} is {kind}: unpack or convert it to TSV, CSV, JSON Lines or Parquet")
+    if b"\0" in data and not re.match(r"utf.?(16|32)", encoding, re.IGNORECASE):
+        mark = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+        what = "looks like UTF-16 text: add --encoding utf-16" if mark else f"is a binary file: byte {data.index(0)} is NUL"
+        raise ValueError(f"{path} {what}")
+    try:
+        return data.decode(encoding).removeprefix("\ufeff")
+    except LookupError:
+        raise ValueError(f"{encoding!r} is not an encoding that Python knows; try utf-8, latin-1 or cp1252") from None
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path}, line {line}, is not {encoding} text: byte 0x{data[error.start]:02x} at offset {error.start} "
+            f"({error.reason}). If it was written in another encoding name it, as in --encoding latin-1 (or cp1252)"
+        ) from None
+
+
+def _separator(content: str, kind: str) -> str:
+    header = content.lstrip("\r\n").partition("\n")[0]
+    if kind == ".tsv" or (kind == ".txt" and "\t" not in header):  # a text a line, in which commas part nothing
+        return "\t"
+    outside = "".join(header.split('"')[::2])
+    return max(_SEPARATORS, key=outside.count) if any(mark in outside for mark in _SEPARATORS) else ","
+
+
+def _cells(path: Path, content: str, separator: str) -> _Rows:
+    """A tab parts cells whatever quotes stand in them, as such files are written; a comma within quotes does not."""
+    if separator == "\t" and (found := _split_lines(content)) is not None:
+        return [[_unquoted(cell) for cell in row] for row in found]
+    reader = csv.reader(io.StringIO(content, newline=""), delimiter=separator, strict=True)
+    rows: _Rows = []
+    try:
+        for cells in reader:
+            if not cells and (not rows or len(rows[0]) > 1):
+                continue
+            cells = cells or [""]
+            if rows and len(cells) != len(rows[0]):
+                raise ValueError(
+                    f"{path}, line {reader.line_num}: {_count(len(cells), 'cell')}, but the first line has {len(rows[0])}; put "
+                    f"texts that hold {_shown(separator)} between quotes"
+                )
+            rows.append(cells)
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: {error}; a quote within quotes is written twice") from None
+    return rows
+
+
+def _split_lines(content: str) -> list[list[str]] | None:
+    """Tab-separated lines of equally many cells; ``None`` where they are not: cells may hold tabs or line ends in quotes."""
+    lines = [line.rstrip("\r") for line in content.lstrip("\r\n").removesuffix("\n").split("\n")]
+    alone = "\t" not in lines[0]  # then a blank line is a text that is empty
+    cells = [line.split("\t") for line in lines if line or alone]
+    return cells if all(len(row) == len(cells[0]) for row in cells) else None
+
+
+def _unquoted(cell: str) -> str:
+    inner = cell[1:-1]
+    quoted = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")
+    return inner.replace('""', '"') if quoted else cell
+
+
+def _json_lines(path: Path, content: str) -> tuple[list[str], _Rows]:
+    objects = []
+    for number, line in enumerate(content.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number}: not JSON ({error.msg}); expected one object a line") from None
+        if not isinstance(item, dict):
+            raise ValueError(f'{path}, line {number}: expected an object such as {{"text": …}}, got {line.strip()[:40]}')
+        objects.append(item)
+    names = list(dict.fromkeys(key for item in objects for key in item))
+    return names, [[item.get(name) for name in names] for item in objects]
+
+
+def _parquet(path: Path) -> tuple[list[str], _Rows]:
+    try:
+        import polars
+    except ImportError as error:
+        raise ImportError('polars is needed to read Parquet: pip install "bptt[classify]"') from error
+    try:
+        frame = polars.read_parquet(path)
+    except polars.exceptions.PolarsError as error:
+        raise ValueError(f"{path} cannot be read as a Parquet table: {str(error).splitlines()[0]}") from None
+    return list(frame.columns), list(frame.iter_rows())
+
+
+def _columns(
+    path: Path, names: list[str], header: bool, rows: _Rows, text: str | None, label: str | None, labels: bool
+) -> tuple[int, int | None]:
+    if len(names) == 1 and labels:
+        raise ValueError(f"{path} has one column only, {names[0]!r}; expected a column of texts and one of labels")
+    if len(names) == 1 and not labels and not header and (text is None or not text.isdecimal()):
+        return 0, None  # texts alone, a line each
+    at: dict[str, int | None] = {}
+    for role, given in (("text", text), ("label", label if labels else None)):
+        if given is not None and given not in names:
+            first = "" if header else ", which has no line of names and numbers them from 1"
+            raise ValueError(
+                f"{path} has no column {given!r} of {role}s{first}{nearest(given, names)}; its columns are {listed(names)}: "
+                f"name the one of {role}s, --{role}-column NAME"
+            )
+        at[role] = None if given is None else names.index(given)
+    for role, known in (("text", TEXT_NAMES), ("label", LABEL_NAMES)):
+        if at[role] is None and (labels or role == "text"):
+            usual = [i for i, name in enumerate(names) if name.casefold() in known and i not in at.values()]
+            at[role] = usual[0] if len(usual) == 1 else None
+    free = [i for i in range(len(names)) if i not in at.values()]
+    if len(names) == 1 and at["text"] is None:
+        at["text"] = 0
+    elif len(names) == 2 and len(free) == 1 and at["text"] is None:
+        at["text"] = free[0]
+    elif len(names) == 2 and len(free) == 1 and labels and at["label"] is None:
+        at["label"] = free[0]
+    elif len(names) == 2 and len(free) == 2:
+        sizes = [sum(len(str(row[i] or "")) for row in rows) for i in free]
+        longer = max((0, 1), key=sizes.__getitem__)
+        if sizes[longer] >= _LONGER * sizes[1 - longer]:
+            at["text"], at["label"] = free[longer], free[1 - longer] if labels else None
+    for role in ("text", "label"):
+        if at[role] is None and (labels or role == "text"):
+            raise ValueError(
+                f"say which column of {path} holds the {role}s, --{role}-column NAME; the columns are: {listed(names)}"
+            )
+    assert at["text"] is not None
+    return at["text"], at["label"]
+
+
+def _text(path: Path, column: str, row: int, cell: Any) -> str:
+    if cell is None:
+        return ""
+    if not isinstance(cell, str):
+        raise ValueError(
+            f"{path}, row {row}: column {column!r} holds {str(cell)[:40]!r}, a {type(cell).__name__} and no text; give the "
+            "column of texts, --text-column NAME"
+        )
+    return cell
+
+
+def _label(path: Path, column: str, row: int, cell: Any) -> str:
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    if isinstance(cell, float) and cell == cell and cell.is_integer():
+        return str(int(cell))
+    if isinstance(cell, (int, float)) and cell == cell:
+        return str(cell)
+    if isinstance(cell, str) and cell.strip():
+        name = cell.strip()
+        return name.partition(".")[0] if re.fullmatch(r"-?\d+\.0+", name) else name
+    what = "is empty" if cell is None or cell != cell or isinstance(cell, str) else f"holds a {type(cell).__name__}"
+    raise ValueError(f"{path}, row {row}: column {column!r} {what}; give every row a label, or leave the row out")
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def _shown(separator: str) -> str:
+    return "a tab" if separator == "\t" else repr(separator)
