@@ -36,7 +36,7 @@ def begin_or_go_on(task: Entry, out: Path | None, config: Path | None, sets: lis
         train(task.load_task(), settings, out)
         return
     while True:
-        folder = free_folder(task.name, str(getattr(settings, "data", "")))
+        folder = free_folder(task.name, str(chosen.get("data") or getattr(settings, "data", "")))
         try:
             train(task.load_task(), settings, folder)
         except FolderInUse:  # another run was started at the same moment, and took that name first

@@ -147,9 +147,33 @@ def _separator(content: str, kind: str) -> str:
 
 
 def _cells(path: Path, content: str, separator: str) -> _Rows:
-    """A tab parts cells whatever quotes stand in them, as such files are written; a comma within quotes does not."""
-    if separator == "\t" and (found := _split_lines(content)) is not None:
-        return [[_unquoted(cell) for cell in row] for row in found]
+    """Cells between quotes may hold separators and line ends; in a file parted by tabs quotes may also be mere characters."""
+    if separator != "\t":
+        return _quoted(path, content, separator)
+    plain = _split(content)
+    try:
+        quoted = _quoted(path, content, separator)
+    except ValueError:
+        if plain is None:
+            raise
+        return plain
+    if plain is not None and len(plain) != len(quoted):
+        raise ValueError(
+            f"{path} holds {len(plain)} rows if its quotes are characters, and {len(quoted)} if cells stand between them: write "
+            "it as JSON Lines, or as CSV with texts between quotes"
+        )
+    return quoted
+
+
+def _split(content: str) -> _Rows | None:
+    """Lines parted at tabs; ``None`` where not all have equally many cells."""
+    lines = [line.rstrip("\r") for line in content.lstrip("\r\n").removesuffix("\n").split("\n")]
+    alone = "\t" not in lines[0]  # then a blank line is a text that is empty
+    cells: _Rows = [line.split("\t") for line in lines if line or alone]
+    return cells if all(len(row) == len(cells[0]) for row in cells) else None
+
+
+def _quoted(path: Path, content: str, separator: str) -> _Rows:
     reader = csv.reader(io.StringIO(content, newline=""), delimiter=separator, strict=True)
     rows: _Rows = []
     try:
@@ -166,20 +190,6 @@ def _cells(path: Path, content: str, separator: str) -> _Rows:
     except csv.Error as error:
         raise ValueError(f"{path}, line {reader.line_num}: {error}; a quote within quotes is written twice") from None
     return rows
-
-
-def _split_lines(content: str) -> list[list[str]] | None:
-    """Tab-separated lines of equally many cells; ``None`` where they are not: cells may hold tabs or line ends in quotes."""
-    lines = [line.rstrip("\r") for line in content.lstrip("\r\n").removesuffix("\n").split("\n")]
-    alone = "\t" not in lines[0]  # then a blank line is a text that is empty
-    cells = [line.split("\t") for line in lines if line or alone]
-    return cells if all(len(row) == len(cells[0]) for row in cells) else None
-
-
-def _unquoted(cell: str) -> str:
-    inner = cell[1:-1]
-    quoted = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")
-    return inner.replace('""', '"') if quoted else cell
 
 
 def _json_lines(path: Path, content: str) -> tuple[list[str], _Rows]:
@@ -226,6 +236,8 @@ def _columns(
                 f"name the one of {role}s, --{role}-column NAME"
             )
         at[role] = None if given is None else names.index(given)
+    if text is not None and at["text"] == at["label"]:
+        raise ValueError(f"{text!r} is named as the column of texts and of labels: they are two")
     for role, known in (("text", TEXT_NAMES), ("label", LABEL_NAMES)):
         if at[role] is None and (labels or role == "text"):
             usual = [i for i, name in enumerate(names) if name.casefold() in known and i not in at.values()]

@@ -34,6 +34,8 @@ class Settings(BaseModel):
     """What may change when a run goes on: how long it goes, and where it is computed."""
     files: ClassVar[frozenset[str]] = frozenset()
     """Settings that name a file or a folder: kept as absolute paths, so that a run goes on from any directory."""
+    task: ClassVar[str | None] = None
+    """The task whose public data ``data`` may name, with ``data_dir`` as a folder of a copy; see `bptt.data.named`."""
 
 
 class TrainingSettings(Settings):
@@ -110,10 +112,32 @@ def gather(
         given |= {key: (value, f"in {file}") for key, value in _toml(file).items()}
     given |= {key: (value, f"--set {item}") for item in sets for key, value in [_item(kind, item)]}
     given |= {key: (value, option(key)) for key, value in (options or {}).items() if value is not None}
+    if kind.task is not None:
+        given = _by_name(kind.task, given)
     for key in kind.files & given.keys():
         value, where = given[key]
         given[key] = (_absolute(value), where)
     return given
+
+
+def _by_name(task: str, given: dict[str, tuple[Any, str]]) -> dict[str, tuple[Any, str]]:
+    """With the files of the public data that ``data`` names in its place; other parts that were given stay."""
+    from bptt.data.named import find, named
+
+    given = dict(given)
+    name, where = given.get("data", (None, ""))
+    folder, _ = given.pop("data_dir", (None, ""))
+    if not isinstance(name, str) or name not in named or Path(name).exists():
+        if folder is not None:
+            of_the_task = [each for each, known in named.items() if known.task == task]
+            raise ValueError(
+                f"--data-dir is where a copy of public data is: name them, as in --data {' or '.join(of_the_task)}"
+            )
+        return given
+    if named[name].task != task:
+        raise ValueError(f"{name} are data for another task: bptt train {named[name].task} --data {name}")
+    files = find(name, folder)
+    return {**{key: (str(path), where) for key, path in files.items()}, **given, "data": (str(files["data"]), where)}
 
 
 def build(kind: type[S], given: Mapping[str, tuple[Any, str]]) -> S:

@@ -13,8 +13,10 @@ class ClassifySettings(TrainingSettings):
     """What `ClassifyTask` is made from; each field is an option of ``bptt train classify``."""
 
     files: ClassVar[frozenset[str]] = TrainingSettings.files | {"data", "valid", "test"}
+    task: ClassVar[str | None] = "classify"
 
-    data: str = setting(..., "Texts and labels to learn from: TSV, CSV, JSON Lines or Parquet.", "Data")
+    data: str = setting(..., "Texts and labels to learn from: TSV, CSV, JSON Lines, Parquet; or sst2, fetched.", "Data")
+    data_dir: str | None = setting(None, "Folder that has a copy of public data, for --data NAME.", "Data")
     text_column: str | None = setting(None, "Column of texts; found by itself where it is clear.", "Data")
     label_column: str | None = setting(None, "Column of labels; found by itself where it is clear.", "Data")
     encoding: str = setting("utf-8", "Encoding of the files.", "Data")
@@ -26,20 +28,19 @@ class ClassifySettings(TrainingSettings):
     lower: bool = setting(True, "Take capital letters for small ones.", "Data")
     longest: int = setting(400, "Tokens read of a text, from its beginning.", "Data", ge=1)
 
-    embed: int = setting(200, "Size of a token's embedding.", "Network", ge=1)
+    embed: int = setting(100, "Size of a token's embedding.", "Network", ge=1)
     hidden: int = setting(100, "Units in each recurrent layer, of each direction.", "Network", ge=1)
     bidirectional: bool = setting(True, "Read each text from both its ends.", "Network")
     pool: Literal["max", "mean", "last", "attention"] = setting("max", "How the steps become one vector.", "Network")
     dropout: float = setting(0.5, "Share of activations dropped in training.", "Network", ge=0, lt=1)
-    word_dropout: float = setting(0.2, "Share of words left out in training.", "Network", ge=0, lt=1)
+    word_dropout: float = setting(0.3, "Share of words left out in training.", "Network", ge=0, lt=1)
 
     through: str = setting("full", "How gradients travel back: full; without --bidirectional any other.", "Through time")
     rows: int = setting(50, "Texts side by side in a batch, of a like length.", "Training", ge=1)
     optimizer: str = setting("adamw:weight_decay=0.01", "sgd, adam, adamw or rmsprop, with settings.", "Training")
-    lr: float = setting(1e-3, "Learning rate.", "Training", gt=0)
-    schedule: str = setting("constant", "constant, cosine:warmup=100, linear, decay:after=4,rate=0.5, plateau.", "Training")
-    epochs: int = setting(20, "Walks over the training part.", "Run", ge=1)
-    patience: int | None = setting(5, "Stop after this many validations without a better one.", "Run", ge=1)
+    lr: float = setting(2e-3, "Learning rate.", "Training", gt=0)
+    epochs: int = setting(8, "Walks over the training part.", "Run", ge=1)
+    patience: int | None = setting(3, "Stop after this many validations without a better one.", "Run", ge=1)
 
     @field_validator("valid", "test", mode="before")
     @classmethod

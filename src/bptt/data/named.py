@@ -1,0 +1,121 @@
+"""Public data by name: fetched once, checked by checksum, kept in a folder of the user; or taken from a copy at hand."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+
+_SECONDS = 60.0  # without an answer, after which an address counts as out of reach
+
+
+@dataclass(frozen=True)
+class File:
+    """One file: where it is to be had, its size in bytes and its SHA-256."""
+
+    url: str
+    size: int
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        return self.url.rsplit("/", 1)[1]
+
+
+@dataclass(frozen=True)
+class Named:
+    """Data for one task. ``files``: each under the setting that it becomes; ``licence``: as its source states it."""
+
+    task: str
+    what: str
+    licence: str
+    files: Mapping[str, File]
+
+
+_SST2 = "https://raw.githubusercontent.com/clairett/pytorch-sentiment-classification/457ffd83de90a9d6d472d8ffc31bbffe40a8b236/data/SST2/"
+
+named: dict[str, Named] = {
+    "sst2": Named(
+        task="classify",
+        what="Stanford Sentiment Treebank, whole sentences, two classes (Socher et al. 2013)",
+        licence="none is stated where it is fetched from; its home is nlp.stanford.edu/sentiment",
+        files={
+            "data": File(_SST2 + "train.tsv", 720259, "ec192f833a64da08f475488a77b0d0b47db47acd0f458bd18433fc793b569920"),
+            "valid": File(_SST2 + "dev.tsv", 92057, "eddea6b39e601dd4e7a672b53cc40fdf6019fa80522f351206c24340ca5d9359"),
+            "test": File(_SST2 + "test.tsv", 188749, "831169c7e2e429d6026e1bdbb542f33b636e3e596caad9602ebc953c205928b7"),
+        },
+    ),
+}
+"""Every data set by name."""
+
+
+def find(
+    name: str, folder: str | Path | None = None, say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
+) -> dict[str, Path]:
+    """The files of the data ``name``, by the settings that they become: of ``folder`` or ``folder/name``, where given.
+
+    Without a folder they are fetched once into ``$BPTT_DATA``, else ``$XDG_CACHE_HOME/bptt``, else ``~/.cache/bptt``, and
+    ``say`` is told what, from where, and under which licence. Every file is checked each time.
+
+    **Raises** ``FileNotFoundError`` where a file is not in ``folder``, ``OSError`` where one cannot be fetched, both saying
+    what to put where; ``ValueError`` for a file that is not what it should be.
+    """
+    known = named[name]
+    if folder is not None:
+        given = Path(folder)
+        place = given / name if (given / name).is_dir() else given
+        for file in known.files.values():
+            if not (place / file.name).is_file():
+                raise FileNotFoundError(f"{place} has no {file.name}, which --data {name} needs: put there {file.url}")
+    else:
+        place = home() / name
+        if any(not (place / file.name).is_file() for file in known.files.values()):
+            say(f"fetching {name}: {known.what}; licence: {known.licence}; into {place}")
+        for file in known.files.values():
+            if not (place / file.name).is_file():
+                say(f"  {file.url} ({file.size:,} bytes)")
+                _fetch(name, file, place)
+    for file in known.files.values():
+        _check(file, (place / file.name).read_bytes(), str(place / file.name))
+    return {setting: place / file.name for setting, file in known.files.items()}
+
+
+def home() -> Path:
+    """The folder that fetched data are kept in."""
+    if given := os.environ.get("BPTT_DATA"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bptt"
+
+
+def _fetch(name: str, file: File, place: Path) -> None:
+    try:
+        with urllib.request.urlopen(file.url, timeout=_SECONDS) as answer:
+            content = answer.read()
+    except (OSError, HTTPException) as error:
+        wanted = " and ".join(each.url for each in named[name].files.values())
+        raise OSError(
+            f"{file.url} cannot be fetched ({getattr(error, 'reason', None) or error}): put {wanted} into {place}, or say where "
+            "a copy is, --data-dir FOLDER"
+        ) from None
+    _check(file, content, file.url)
+    place.mkdir(parents=True, exist_ok=True)
+    made = place / f".fetching-{os.getpid()}-{file.name}"
+    try:
+        made.write_bytes(content)
+        made.replace(place / file.name)
+    finally:
+        made.unlink(missing_ok=True)
+
+
+def _check(file: File, content: bytes, where: str) -> None:
+    found = hashlib.sha256(content).hexdigest()
+    if found != file.sha256:
+        raise ValueError(
+            f"{where} is not the file it should be: {len(content):,} bytes with SHA-256 {found}, expected {file.size:,} bytes "
+            f"with {file.sha256}; remove it and fetch it again, from {file.url}"
+        )
