@@ -25,8 +25,13 @@ MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "NAN", "NULL", "null", "None",
 _SEPARATORS = (";", "\t", "|", ",")  # a comma last: it may also stand inside cells
 
 
-def read_cells(path: Path, encoding: str, separator: str | None) -> tuple[pl.DataFrame, str | None]:
-    """The cells of a CSV (also gzipped) as text, missing ones None, and its separator; or a Parquet file as typed."""
+def read_cells(
+    path: Path, encoding: str, separator: str | None, unnamed: Sequence[str] = ()
+) -> tuple[pl.DataFrame, str | None]:
+    """The cells of a CSV (also gzipped) as text, missing ones None, and its separator; or a Parquet file as typed.
+
+    ``unnamed``: what the columns are called of a file without a line of names, as many numbers a line with blanks between.
+    """
     polars = _require()
     check_file(path)
     with path.open("rb") as file:
@@ -41,6 +46,9 @@ def read_cells(path: Path, encoding: str, separator: str | None) -> tuple[pl.Dat
     lines = list(islice((line for line in io.StringIO(text) if line.strip()), 2))
     if not lines:
         raise ValueError(f"{path} holds only blank lines; expected a table with a line of column names")
+    if unnamed and len(first := lines[0].split()) == len(unnamed) and all(map(_is_number, first)):
+        text = "\n".join("\t".join(line.split()) for line in ["\t".join(unnamed), *text.splitlines()] if line.strip())
+        lines, separator = ["\t".join(unnamed)], "\t"
     separator = separator or _separator(lines)
     names = [name.strip() for name in next(csv.reader(lines[:1], delimiter=separator))]
     _check_header(path, names)

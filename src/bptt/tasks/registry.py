@@ -101,6 +101,17 @@ tasks: dict[str, Entry] = {
             settings="bptt.tasks.sequence.config:SequenceSettings",
             task="bptt.tasks.sequence.task:SequenceTask",
         ),
+        Entry(
+            name="maintain",
+            summary="Learn how long machines go on: predict the life that is left, and when to raise the alarm.",
+            examples=(
+                ("bptt train maintain --data engines.csv", "a row for each cycle of each unit, up to its failure"),
+                ("bptt train maintain --data train_FD001.txt --test test_FD001.txt --truth RUL_FD001.txt", "NASA's engines"),
+                ("bptt train maintain --data pumps.csv --unit pump --cycle day --cap 60", "columns by their names"),
+            ),
+            settings="bptt.tasks.maintain.config:MaintainSettings",
+            task="bptt.tasks.maintain.task:MaintainTask",
+        ),
     )
 }
 
