@@ -33,7 +33,7 @@ SET = Annotated[
                  rich_help_panel="Run", metavar="KEY=VALUE"),
 ]  # fmt: skip
 
-PANELS = ("Data", "Network", "Through time", "Training", "Run")
+PANELS = ("Data", "Alarm", "Network", "Through time", "Training", "Run")
 """The groups of settings in the order in which help texts show them."""
 
 
