@@ -151,12 +151,15 @@ def _sides(texts: Sequence[str], classes: Sequence[int], shares: Mapping[str, fl
     for rows in copies.values():
         by_class[classes[rows[0]]].append(rows)
     random, sides = np.random.default_rng([seed, 1]), np.full(len(texts), "train")
+    owed = dict.fromkeys(shares, 0.0)  # what rounding has kept from a part so far: many small classes make up a part as well
     for number in sorted(by_class):
         groups = by_class[number]
         order = random.permutation(len(groups))
         first = 0
         for name, share in shares.items():
-            count = min(round(share * len(groups)), len(groups) - 1 - first)  # one at least is left to learn from
+            owed[name] += share * len(groups)
+            count = max(0, min(round(owed[name]), len(groups) - 1 - first))  # one at least is left to learn from
+            owed[name] -= count
             for group in order[first : first + count]:
                 sides[groups[group]] = name
             first += count

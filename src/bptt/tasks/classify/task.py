@@ -54,6 +54,8 @@ class ClassifyTask(Task):
         _check_through(settings)
         self.source = batches(self.corpus.train, self.what.tokens, settings.rows, shuffle=True, seed=settings.seed)
         self.validation = batches(self.corpus.valid, self.what.tokens, BATCH) if len(self.corpus.valid) else None
+        if self.validation is None and "patience" not in settings.model_fields_set:
+            self.settings = settings = settings.model_copy(update={"patience": None})  # there is nothing to wait for
         self.test = batches(self.corpus.test, self.what.tokens, BATCH).fingerprint() if len(self.corpus.test) else None
         self.loss = CrossEntropy()
         self.model = built(lambda: make_model(self.settings, self.what), settings, folder)
