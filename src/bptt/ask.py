@@ -20,20 +20,22 @@ class Answers:
         seed = getattr(through, "seed", None)
         self._seed: int | None = seed
         self._random: random.Random | None = None
-        self._measured: list[list[Any]] = []
+        self._measured: list[list[Any] | None] = []
         self._again = 0
         self.lags = Lags()
 
-    def to(self, action: Probe | Draw | Weigh, probe: Callable[[int], Taken]) -> Any:
+    def to(self, action: Probe | Draw | Weigh, probe: Callable[[int], Taken | None]) -> Any:
         """The answer; ``probe(steps)`` measures."""
         if isinstance(action, Draw):
             return self._draw()
         kind = Taken if isinstance(action, Probe) else Weighed
+        answer: Any
         if self._again < len(self._measured):
-            answer = kind(*self._measured[self._again])
+            saved = self._measured[self._again]
+            answer = None if saved is None else kind(*saved)
         else:
             answer = probe(action.steps) if isinstance(action, Probe) else self.lags.weigh()
-            self._measured.append(list(answer))
+            self._measured.append(None if answer is None else list(answer))
         self._again += 1
         return answer
 
@@ -52,12 +54,12 @@ class Answers:
         seed, answered, lags = moment
         return {
             "seed": seed,
-            "measured": [list(each) for each in self._measured[:answered]],
+            "measured": [None if each is None else list(each) for each in self._measured[:answered]],
             "lags": self.lags.state_dict(lags),
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """To be followed by going through the plan again from its beginning."""
         self._seed = saved["seed"] if saved["seed"] is not None else self._seed
-        self._measured = [list(each) for each in saved["measured"]]
+        self._measured = [None if each is None else list(each) for each in saved["measured"]]
         self.lags.load_state_dict(saved["lags"])

@@ -92,6 +92,16 @@ class Caller:
             states.check_known(result[1], where)
         return result
 
+    def cuts(self, mask: Tensor | None, reset: Tensor | None) -> Tensor | None:
+        """Before which steps a call is cut, ``[T]``, as rows begin or end there and the module does not take flags."""
+        if mask is None or "mask" in self._takes:
+            mask, reset = None, None if "reset" in self._takes else reset
+        found = None if reset is None else reset.any(1)
+        if mask is None:
+            return found
+        changed = torch.nn.functional.pad((mask[1:] != mask[:-1]).any(1), (1, 0))
+        return changed if found is None else changed | found
+
     def _by_stretches(
         self, piece: Piece, state: State, where: str, outside: dict[str, Tensor], inside: dict[str, Tensor]
     ) -> tuple[Any, State]:

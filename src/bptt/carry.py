@@ -17,7 +17,8 @@ from bptt.data.piece import Piece
 from bptt.data.reader import reader
 from bptt.kept import Aside, Kept, Store, Tape, compact
 from bptt.loss import summed, targets
-from bptt.memory import Counting, Room, can_count
+from bptt.memory import Counting, Heap, Room, can_count
+from bptt.probe import countable
 from bptt.state import State
 from bptt.suspect import NotFinite, all_finite, check_is_sum, first_not_finite, leaking
 from bptt.through.plan import Action, Back, Drop, Keep, Lag, Load, Run
@@ -57,7 +58,8 @@ class Carrier:
         self._check_finite = True
         self._not_finite: str | None = None
         self._count_from: int | None = None  # the shortest run whose allocations are to be counted
-        self._counting: Counting | None = None
+        self._counting: Counting | Heap | None = None
+        self._parts = 0  # into which the busiest run was cut that has been counted
         self._taped = 0
         self._room: Room | None = None
         self._answers = answers
@@ -107,16 +109,22 @@ class Carrier:
             present = states.detach(present)
         if run.tape and self._room is not None:
             self._room.check(self._kept.bytes)
-        if run.tape and self._count_from is not None and run.stop - run.start >= self._count_from and can_count():
-            self._count_from, self._counting = None, Counting(self._call.devices, (self._present, self._error, self._sums.loss))
         with torch.set_grad_enabled(run.tape):
             piece = self._reader.read(run.start, run.stop)
+            if run.tape and self._wants_counting(run, piece):
+                del piece
+                held = (self._present, self._error, self._sums.loss)
+                few = countable(self._call.model, run.stop - run.start, self._parts)
+                self._counting = Counting(self._call.devices, held) if few else Heap(held)
+                piece = self._reader.read(run.start, run.stop)
             y, after = self._call(piece, present, where)
             count = 0 if run.replay else targets(self._loss, piece)
             made = self._made(run, y, piece, where) if run.count else None
         self._sums.add(made, count, piece)
         if run.tape:
             self._tapes.append(Tape(run.start, present if handing else None, after, made))
+            if self._counting is not None:
+                self._counting.taped([t for t in (made, *states.leaves(after)) if t is not None])
         self._present = states.detach(after)
 
     def _made(self, run: Run, y: Any, piece: Piece, where: str) -> Tensor:
@@ -176,7 +184,18 @@ class Carrier:
                 break
             gain = 1.0
         if self._counting is not None and not self._tapes:
-            self._taped, self._counting = self._counting.stop(), None
+            self._taped, self._counting = max(self._taped, self._counting.stop()), None
+
+    def _wants_counting(self, run: Run, piece: Piece) -> bool:
+        """Of the first whole segment, and of every one that is cut into more parts than those before."""
+        if self._count_from is None or run.stop - run.start < self._count_from or self._counting is not None:
+            return False
+        cuts = self._call.cuts(piece.mask, piece.reset)
+        parts = 1 if cuts is None else 1 + int(cuts.sum())
+        if parts <= self._parts or not can_count():
+            return False
+        self._parts = parts
+        return True
 
     def _reverse(self, tape: Tape, gain: float) -> None:
         roots: list[Tensor] = []

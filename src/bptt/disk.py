@@ -16,12 +16,23 @@ from bptt.state import State
 
 
 class Folder:
-    """A folder of states by number, in a folder of its own below ``path``, so that several runs may share the path."""
+    """A folder of states by number, in a folder of its own below ``path``, so that several runs may share the path.
+
+    **Raises** ``ValueError`` where nothing can be written there.
+    """
 
     def __init__(self, path: str) -> None:
-        self._parent = Path(path)
-        self._here: Path | None = None
         self._held: dict[int, list[torch.device]] = {}
+        self._here: Path | None = None
+        parent = Path(path)
+        self._made = [each for each in (parent, *parent.parents) if not each.exists()]
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            self._here = Path(tempfile.mkdtemp(prefix="states-", dir=parent))
+        except OSError as error:
+            raise ValueError(
+                f"disk={path}: states cannot be kept there ({error.strerror}): name a folder to write to"
+            ) from None
 
     def __contains__(self, at: object) -> bool:
         return at in self._held
@@ -51,16 +62,18 @@ class Folder:
             self._path(at).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Removes every file, and the folder if this made it."""
+        """Removes every file, and the folders that this made, where nothing else is in them."""
         self._held.clear()
         if self._here is not None:
             shutil.rmtree(self._here, ignore_errors=True)
             self._here = None
+            with contextlib.suppress(OSError):
+                for folder in self._made:
+                    folder.rmdir()
 
     def _path(self, at: int) -> Path:
         if self._here is None:
-            self._parent.mkdir(parents=True, exist_ok=True)
-            self._here = Path(tempfile.mkdtemp(prefix="states-", dir=self._parent))
+            raise RuntimeError("the folder of states has been closed")
         return self._here / f"{at}.safetensors"
 
     def __del__(self) -> None:

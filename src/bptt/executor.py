@@ -70,7 +70,7 @@ def backprop(
 
         made = Forward(model, loss, sequence, through, state, reduction, resume)
     else:
-        made = Backprop(model, loss, sequence, through or Full(), state, reduction, resume)
+        made = Backprop(model, loss, sequence, Full() if through is None else through, state, reduction, resume)
     made._check_finite = check_finite
     return made
 
@@ -176,7 +176,7 @@ class Backprop(Carrier, Iterator[Window]):
                     self._room = Room(action.budget, action.predicted)
                 self._outlook.gradients = missing_gradients(self._call.model)
 
-    def _probe(self, steps: int) -> Taken:
+    def _probe(self, steps: int) -> Taken | None:
         return probe(self._call, self._reader, self._loss, self._initial, steps)
 
     def _hand_back(self, action: HandBack) -> Window:

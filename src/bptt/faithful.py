@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,9 +40,15 @@ def fidelity(
     the model is drawn alike in all of them. Cost: ``passes`` of the strategy, one of `Full`. Not for iterators, which can be
     read only once, nor for sequences on which `Full` does not fit.
 
-    **Raises** ``TypeError`` or ``ValueError`` as `bptt.backprop` does, and where passes is no whole number of at least 1.
+    **Raises** ``TypeError`` or ``ValueError`` as `bptt.backprop` does, ``TypeError`` for an iterator, ``ValueError`` where
+    passes is no whole number of at least 1.
     """
     whole("passes", passes)
+    if isinstance(sequence, Iterator):
+        raise TypeError(
+            f"sequence is a {type(sequence).__name__}, which can be read only once, and it is gone through {passes + 1} times: "
+            "give (x, target), or an object with __iter__"
+        )
     call = Caller(model)
     random = call.randomness()
     before = [parameter.grad for parameter in model.parameters()]

@@ -33,7 +33,10 @@ class Lags:
         self._noted[lag] = self._sketch(model), size
 
     def weigh(self) -> Weighed:
-        """Takes what was noted since lag 0 into the mean, and says what is missing where the error goes back no further."""
+        """Takes what was noted since lag 0 into the mean, and says what is missing where the error goes back no further.
+
+        As long as no gradient has been found at all (no window held a target), any of it may be missing.
+        """
         base, _ = self._noted.pop(0)
         found = {lag: (gradient - base, size) for lag, (gradient, size) in sorted(self._noted.items())}
         self._windows += 1
@@ -46,8 +49,8 @@ class Lags:
             for lag in every
         }
         whole = self._mean[every[-1]][0]
-        norm = max(float(whole.norm()), torch.finfo(whole.dtype).tiny)
-        missing = [float((whole - self._mean[lag][0]).norm()) / norm for lag in every]
+        norm = float(whole.norm())
+        missing = [float((whole - self._mean[lag][0]).norm()) / norm if norm else 1.0 for lag in every]
         return Weighed(every, missing, [self._mean[lag][1] for lag in every])
 
     def _sketch(self, model: nn.Module) -> Tensor:

@@ -12,8 +12,9 @@ class Outlook:
     - ``outline``: segments, slots, forward steps and the predicted peak, for a strategy that runs steps again to save memory
       (`bptt.through.plan.Outline`), else ``None``;
     - ``reach``: how far back windows go at present and the relative bias to be expected, for a strategy that measures it;
-    - ``measured``: the peak, in bytes, once a window is done: what torch allocated while the first whole segment ran and was
-      reversed, the states kept at most, the gradients, and the input held.
+    - ``measured``: the peak, in bytes, once a window is done: what torch allocated while the first whole segment, and each that
+      rows cut into more parts, ran and was reversed, its graph, the states kept at most, the gradients, and the input held.
+      Of a module with very many operations a step, what malloc had given out instead (glibc).
     """
 
     def __init__(self, strategy: str) -> None:

@@ -15,24 +15,65 @@ from bptt.data.piece import Piece
 from bptt.data.reader import Reader, nbytes
 from bptt.kept import compact
 from bptt.loss import summed
-from bptt.memory import Counting, kept_bytes
+from bptt.memory import EVENTS, Counting, kept_bytes
 from bptt.state import State
 from bptt.through.plan import Taken
 
 # What has been measured stays true of a module as long as it is given input of the same form.
 _known: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, tuple[int, int]]] = weakref.WeakKeyDictionary()
+# What the profiler recorded: for a call of one step, and a step of the longest call.
+_events: weakref.WeakKeyDictionary[nn.Module, tuple[float, float]] = weakref.WeakKeyDictionary()
+_cuts: weakref.WeakKeyDictionary[Reader, Tensor | None] = weakref.WeakKeyDictionary()
+_STRETCH = 1024
 
 
-def probe(call: Caller, reader: Reader, loss: Any, initial: State, steps: int) -> Taken:
-    """The answer to the action ``Probe(steps)``; see `bptt.through.plan.Taken`."""
-    stop = reader.upto(steps)
-    piece = reader.read(0, stop)
+def probe(call: Caller, reader: Reader, loss: Any, initial: State, steps: int) -> Taken | None:
+    """The answer to the action ``Probe(steps)``; see `bptt.through.plan.Taken`.
+
+    Where rows begin and end so that the module is called for parts of a run, the steps that are cut into most parts are taken
+    (of a stream, of what has been read).
+    """
+    steps = reader.upto(steps)
+    start, parts = _busiest(call, reader, steps)
+    if not countable(call.model, steps, parts):
+        return None
+    piece = reader.read(start, start + steps)
     known = _known.setdefault(call.model, {})
     key = _form(call, loss, piece, initial)
     if key not in known:
-        known[key] = _measure(Caller(_alone(call.model)), reader, loss, initial, stop)
+        known[key] = _measure(Caller(_alone(call.model)), reader, loss, initial, start, start + steps)
     peak, state = known[key]
-    return Taken(peak, state, missing_gradients(call.model), -(-nbytes(piece) // stop) if reader.holds else 0)
+    return Taken(peak, state, missing_gradients(call.model), -(-nbytes(piece) // steps) if reader.holds else 0)
+
+
+def countable(model: nn.Module, steps: int, parts: int) -> bool:
+    """Whether a run can be counted without the record of it taking more than what is counted."""
+    a_call, a_step = _events.get(model, (0.0, 0.0))
+    return max(steps * a_step, parts * a_call) <= EVENTS
+
+
+def _busiest(call: Caller, reader: Reader, steps: int) -> tuple[int, int]:
+    """Where the ``steps`` steps begin that are cut into most parts, and how many these are."""
+    if reader not in _cuts:
+        _cuts[reader] = _all_cuts(call, reader)
+    cuts = _cuts[reader]
+    if cuts is None or len(cuts) <= steps:
+        return 0, 1 if cuts is None else 1 + int(cuts.sum())
+    sums = torch.nn.functional.pad(cuts.cumsum(0), (1, 0))
+    inside = sums[steps:] - sums[:-steps]
+    return int(inside.argmax()), 1 + int(inside.max())
+
+
+def _all_cuts(call: Caller, reader: Reader) -> Tensor | None:
+    """Before which steps a call is cut, ``[T]``; a first step without flags is taken to speak for all."""
+    known, found = reader.known(), list[Tensor]()
+    for start in range(0, known, _STRETCH):
+        piece = reader.read(start, min(start + _STRETCH, known))
+        cuts = call.cuts(piece.mask, piece.reset)
+        if cuts is None and not start:
+            return None
+        found.append(torch.zeros(len(states.leaves(piece.x)[0]), dtype=torch.bool) if cuts is None else cuts.cpu())
+    return torch.cat(found)
 
 
 def missing_gradients(model: nn.Module) -> int:
@@ -40,9 +81,9 @@ def missing_gradients(model: nn.Module) -> int:
     return sum(p.nbytes for p in model.parameters() if p.requires_grad and p.grad is None)
 
 
-def _measure(call: Caller, reader: Reader, loss: Any, initial: State, stop: int) -> tuple[int, int]:
+def _measure(call: Caller, reader: Reader, loss: Any, initial: State, start: int, stop: int) -> tuple[int, int]:
     """The most that is allocated, and the bytes of one state kept, its random state where one is drawn included."""
-    where = f"steps 0..{stop}"
+    where = f"steps {start}..{stop}"
     wanted = [p for p in call.model.parameters() if p.requires_grad]
     random = call.randomness()
     with call.other_buffers():
@@ -52,12 +93,15 @@ def _measure(call: Caller, reader: Reader, loss: Any, initial: State, stop: int)
         before = states.inlet(initial)
         counting = Counting(call.devices)
         try:
-            roots, after = _run(call, loss, reader.read(0, stop), before, where)
+            roots, after = _run(call, loss, reader.read(start, stop), before, where)
+            counting.taped(roots)
             inputs = wanted + [leaf for leaf in states.leaves(before) if leaf.requires_grad]
             if roots and inputs:
                 torch.autograd.grad(roots, inputs, [torch.ones_like(root) for root in roots], allow_unused=True)
         finally:
             peak = counting.stop()
+        a_call, _ = _events.get(call.model, (counting.events, 0.0))
+        _events[call.model] = a_call, counting.events / (stop - start)
         drew = random != call.randomness()
         state = kept_bytes(compact(after), random if drew else None)
     random.put_back()
@@ -84,4 +128,5 @@ def _form(call: Caller, loss: Any, piece: Piece, initial: State) -> Hashable:
     parts = tuple(tuple((name, leaf.shape, leaf.dtype) for name, leaf in states.named_leaves(part)) for part in piece)
     given = tuple((name, leaf.shape, leaf.dtype) for name, leaf in states.named_leaves(initial))
     kind = getattr(loss, "__qualname__", type(loss).__qualname__)
-    return parts, given, kind, learning, modes, torch.get_num_threads()
+    cuts = call.cuts(piece.mask, piece.reset)
+    return parts, given, kind, learning, modes, torch.get_num_threads(), 0 if cuts is None else int(cuts.sum())

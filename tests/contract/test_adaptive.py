@@ -54,6 +54,14 @@ def test_what_fades_slowly_is_followed_further():
     assert f"windows reach back {reach[0.95]} steps" in run.plan.summary()
 
 
+def test_windows_without_a_target_shorten_nothing():
+    model, (x, target) = fading(0.8, steps=400)
+    target[: len(target) - 1] = float("nan")
+    run = bptt.backprop(model, LOSS, (x, target), through=bptt.Adaptive(0.1, k1=4, most=64, every=3))
+    reached = [run.plan.reach for window in run if not window.count]
+    assert {reach.k2 for reach in reached if reach is not None} == {64}
+
+
 def test_what_lies_beyond_is_told_by_the_later_lags_alone():
     """The first lags may fall steeply: a slope over all of them would see too little beyond (the trap)."""
     error = [1.0, 0.1, 0.05, 0.05 * 0.9**8, 0.05 * 0.9**24]

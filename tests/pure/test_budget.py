@@ -150,6 +150,8 @@ def test_input_that_must_be_held_counts():
         ({"memory": "1MiB", "slots": 3}, "give either memory, as in"),
         ({"memory": "1MiB", "segment": 3}, "memory decides how long a segment is"),
         ({"slots": 3, "disk": "here"}, "disk takes the states that exceed memory"),
+        ({"memory": "1MiB", "disk": ""}, "disk must be a folder whose name holds no comma"),
+        ({"memory": "1MiB", "disk": "a,b"}, "disk must be a folder whose name holds no comma"),
         ({"slots": 0}, "slots must be a whole number of at least 1, got 0"),
         ({"slots": 2, "segment": 0}, "segment must be a whole number of at least 1, got 0"),
         ({"memory": "lots"}, "memory must be an amount of memory such as '512MiB'"),
@@ -163,4 +165,5 @@ def test_settings_that_do_not_go_together(settings, message):
 def test_budgets_are_written_and_read():
     for text in ("checkpointed:memory=256MiB", "checkpointed:memory=1GiB,disk=/tmp/states", "truncated:k1=3,k2=9,memory=2KiB"):
         assert str(parse(text)) == text
+    assert parse("checkpointed:memory=1MiB,disk=5").disk == "5"
     assert parse("checkpointed:memory=0.5GiB") == Checkpointed(memory=2**29)

@@ -63,6 +63,34 @@ def test_a_score_is_taken_on_the_way_and_drawn(tmp_path: Path) -> None:
     assert "solved" in found.report().tables[0].columns
 
 
+def test_budgets_of_memory_are_compared_too() -> None:
+    problem, model, loss = small()
+    budgets = [bptt.Checkpointed("1MiB"), bptt.Truncated(2, 4, memory="1MiB")]
+    found = bptt.compare(model, loss, problem, [bptt.Full(), *budgets], updates=3)
+    for trial in found.trials:
+        assert trial.unmeasured is None
+        assert trial.peak is not None
+        assert 0 < trial.peak < 2**20
+    assert found.trials[1].gradient is not None
+    assert found.trials[1].gradient.bias < 1e-5
+
+
+def test_weights_that_have_gone_astray_lose_no_trial() -> None:
+    problem, model, loss = small()
+    found = bptt.compare(model, loss, problem, ["full", "truncated:k1=4"], updates=3, lr=1e30, clip=None, optimizer="sgd")
+    told = [trial.failed or trial.unmeasured or "" for trial in found.trials]
+    assert all("finite" in each for each in told), told
+    assert len(found.report().remarks) == 2
+
+
+def test_a_bias_is_told_from_chance() -> None:
+    problem, model, loss = small()
+    found = bptt.compare(model, loss, problem, ["snap:n=1", "uoro:seed=1"], updates=8, draws=4)
+    biased, noisy = (row[-2] for row in found.report().tables[0].rows)
+    assert float(biased) > 0
+    assert noisy.startswith("below ")
+
+
 def test_nothing_to_compare_is_an_error() -> None:
     problem, model, loss = small()
     with pytest.raises(ValueError, match="name at least one strategy"):

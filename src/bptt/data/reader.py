@@ -31,6 +31,10 @@ class Reader:
         """The steps ``start <= t < stop``."""
         raise NotImplementedError
 
+    def known(self) -> int:
+        """How far the sequence is known to reach: to its end, or as far as a stream has been read."""
+        raise NotImplementedError
+
     def forget(self, before: int) -> None:
         """Steps before this one will not be asked for again."""
 
@@ -119,10 +123,16 @@ class _Sized(Reader):
     def read(self, start: int, stop: int) -> Piece:
         return self._piece if (start, stop) == (0, self._length) else _slice(self._piece, start, stop)
 
+    def known(self) -> int:
+        return self._length
+
 
 class _Sliced(Reader):
     def __init__(self, sequence: Any) -> None:
         self._sequence, self._length = sequence, len(sequence)
+
+    def known(self) -> int:
+        return self._length
 
     def upto(self, step: float) -> int:
         return self._length if step >= self._length else int(step)
@@ -144,6 +154,9 @@ class _Streamed(Reader):
         self._pieces, self._held = pieces, deque[tuple[int, Piece]]()
         self._read, self._count, self._ended = 0, 0, False
         self._rows: int | None = None
+
+    def known(self) -> int:
+        return self._read
 
     def upto(self, step: float) -> int:
         while self._read < step and not self._ended:

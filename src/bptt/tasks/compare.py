@@ -33,7 +33,8 @@ class Trial:
     """One strategy: its training, and its cost and gradient at the same weights as all others.
 
     ``curve``: (update, seconds, training loss per target). ``scored``: (update, seconds, score). ``peak``: the most bytes
-    allocated during one sequence. ``failed``: why it could not be tried, in its own words.
+    allocated during one sequence (with a budget, as `Backprop.plan` tells). ``failed``: why it could not be tried, in its own words; ``unmeasured``: why its cost and
+    gradient could not be told.
     """
 
     through: str
@@ -47,6 +48,7 @@ class Trial:
     peak: int | None = None
     gradient: Fidelity | None = None
     failed: str | None = None
+    unmeasured: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,11 @@ class Comparison:
     score: str = ""
 
     def report(self) -> Report:
-        """A table, and what failed in words; ``figures`` hold everything."""
+        """A table, and what failed in words; ``figures`` hold everything.
+
+        Bias and standard deviation are those of the gradient g by the norm of `Full`'s gradient G, as in `bptt.fidelity`; where
+        the passes were too few to tell a bias from chance, ``below`` says what it may be.
+        """
         scored = [self.score] if self.score else []
         columns = [
             "through",
@@ -70,11 +76,12 @@ class Comparison:
             "seconds",
             "µs/step",
             "peak",
-            "gradient bias",
-            "± σ",
+            "bias/‖G‖",
+            "σ/‖G‖",
         ]
         rows = [_row(trial, bool(scored)) for trial in self.trials if trial.failed is None]
         remarks = [f"{trial.through}: {trial.failed}" for trial in self.trials if trial.failed is not None]
+        remarks += [f"{trial.through}: not measured: {trial.unmeasured}" for trial in self.trials if trial.unmeasured]
         figures = {"unit": self.unit, "trials": [asdict(trial) for trial in self.trials]}
         return Report([Table("How gradients travelled", columns, rows)], remarks, figures)
 
@@ -89,9 +96,12 @@ class Comparison:
                 axes = panels[position]
                 for number, trial in enumerate(drawn):
                     points = [(point[position], point[2]) for point in trial.curve]
-                    axes.plot(
-                        *zip(*points, strict=True), color=_COLOURS[number % len(_COLOURS)], linewidth=1.8, label=trial.through
-                    )
+                    look = {
+                        "color": _COLOURS[number % len(_COLOURS)],
+                        "linewidth": 1.8,
+                        "marker": "o" if len(points) < 2 else "",
+                    }
+                    axes.plot(*zip(*points, strict=True), label=trial.through, **look)
                 if chance is not None:
                     axes.axhline(chance, color=INK, linewidth=1.2, linestyle=(0, (5, 4)), label=f"no memory {chance:.3g}")
                 axes.set_xlabel(label)
@@ -166,8 +176,8 @@ def compare(
                 callbacks=[] if score is None else [_scorer(score, scored, every * 10)],
             )  # fmt: skip
             result = run.fit(epochs=epochs, updates=updates, seconds=seconds)
-        except ValueError as error:
-            trials.append(Trial(str(strategy), failed=str(error)))
+        except (ValueError, RuntimeError, MemoryError) as error:
+            trials.append(Trial(str(strategy), failed=str(error) or type(error).__name__))
             continue
         lines = [line for line in result.history if line.get("loss") is not None]
         if score is not None and (not scored or scored[-1][0] != result.updates):
@@ -179,10 +189,12 @@ def compare(
         at = at or twin
     if at is None:
         raise ValueError("; ".join(f"{trial.through}: {trial.failed}" for trial in trials))
-    trials = [
-        trial if trial.failed is not None else _measured(trial, strategy, at, loss, piece, draws)
-        for trial, strategy in zip(trials, strategies, strict=True)
-    ]
+    for index, strategy in enumerate(strategies):
+        if trials[index].failed is None:
+            try:
+                trials[index] = _measured(trials[index], strategy, at, loss, piece, draws)
+            except (ValueError, RuntimeError, MemoryError) as error:
+                trials[index] = replace(trials[index], unmeasured=str(error) or type(error).__name__)
     return Comparison(trials, getattr(loss, "unit", ""), score_name if score is not None else "")
 
 
@@ -193,12 +205,15 @@ def _first_steps(source: Source, steps: int) -> Piece:
 
 def _measured(trial: Trial, through: Strategy, model: nn.Module, loss: Loss, piece: Piece, draws: int) -> Trial:
     twin = copy.deepcopy(model)
-    counting = Counting()
+    run = backprop(twin, loss, piece, through=through)
+    planned = run.plan  # a budget is measured by probes, which count themselves
+    counting = Counting() if planned.outline is None or planned.outline.budget is None else None
     try:
-        for _ in backprop(twin, loss, piece, through=through):
+        for _ in run:
             pass
     finally:
-        peak = counting.stop()
+        predicted = planned.outline.predicted if planned.outline is not None else None
+        peak = planned.measured or predicted if counting is None else counting.stop()
     begun = time.perf_counter()
     for _ in backprop(twin, loss, piece, through=through):
         pass
@@ -219,6 +234,12 @@ def _scorer(
     return callback
 
 
+def _bias(gradient: Fidelity) -> str:
+    """The bias, or what it is lost in: the chance of a few draws."""
+    told = 2 * gradient.doubt
+    return f"{gradient.bias:.2g}" if gradient.bias > told or not told else f"below {told:.2g}"
+
+
 def _row(trial: Trial, scored: bool) -> list[str]:
     gradient, nan = trial.gradient, float("nan")
     loss = trial.curve[-1][2] if trial.curve else nan
@@ -233,6 +254,6 @@ def _row(trial: Trial, scored: bool) -> list[str]:
         f"{trial.seconds:.1f}",
         cell(nan if trial.step_seconds is None else trial.step_seconds * 1e6, ".0f"),
         "–" if trial.peak is None else shown(trial.peak),
-        "–" if gradient is None else f"{gradient.bias:.2g}",
+        "–" if gradient is None else _bias(gradient),
         "–" if gradient is None else f"{gradient.variance**0.5:.2g}",
     ]

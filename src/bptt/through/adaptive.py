@@ -31,7 +31,8 @@ class Adaptive(Strategy):
     are kept for ``most`` steps, gradients for every lag as sketches of 4096 numbers. What was measured belongs to one pass;
     `Backprop.plan.reach` tells. Aicher, Foti & Fox 2019, "Adaptively truncating backpropagation through time to control
     gradient bias", arXiv 1905.07473. Not for many short sequences, each of which measures anew, nor where the mean gradient
-    is near zero: its relative bias is then large for any K.
+    is near zero: its relative bias is then large for any K. Where targets are rare, take an ``every`` that keeps no step with
+    them (a prime number such as 31), else the windows that are looked at never hold one.
 
     **Raises** ``ValueError`` where bias is no number above 0, or k1, most or every no whole number; most must be at least k1.
     """
@@ -39,7 +40,7 @@ class Adaptive(Strategy):
     bias: float = 0.1
     k1: int = 32
     most: int = 1024
-    every: int = 32
+    every: int = 31
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bias", number("bias", self.bias))

@@ -63,22 +63,29 @@ def fit(
 
     **Raises** ``ValueError`` where not a single step fits, saying the least budget that does.
     """
-    cost, steps = None, stop - start
+    steps = stop - start
     lengths = [n for n in _FIRST_PROBES if n <= steps]
+    cost: Cost | None = None
+    chosen: Chosen | None = None
     while lengths:
         length = lengths.pop(0)
         taken = yield Probe(length)
-        if taken is None:
+        if taken is None and cost is None:
             return None
-        point = (length, taken.peak + taken.gradients)
-        cost = Cost(((*cost.probed, point) if cost else (point,)), taken.state, taken.held)
+        if taken is None:
+            lengths.clear()  # what is longer takes as many bytes a step
+        else:
+            point = (length, taken.peak + taken.gradients)
+            cost = Cost(((*cost.probed, point) if cost else (point,)), taken.state, taken.held)
+        assert cost is not None
         if lengths and len(cost.probed) > 1 and cost.tape(lengths[0]) > budget:
             lengths.clear()
         if not lengths:
             chosen = choose(cost, budget, start, stop, disk=disk, aside=aside, beyond=beyond)
-            if chosen.segment > length:
+            if taken is not None and chosen.segment > length:
                 lengths = [min(chosen.segment, 8 * length)]
     assert cost is not None
+    assert chosen is not None
     return cost, chosen
 
 

@@ -57,7 +57,10 @@ class Checkpointed(Strategy):
         if self.segment is not None:
             object.__setattr__(self, "segment", whole("segment", self.segment))
         if self.disk is not None:
-            object.__setattr__(self, "disk", str(Path(self.disk)))
+            folder = str(self.disk)
+            if not folder.strip() or "," in folder:  # a strategy is also written as text, where commas part its settings
+                raise ValueError(f"disk must be a folder whose name holds no comma, such as '/tmp/states', got {self.disk!r}")
+            object.__setattr__(self, "disk", str(Path(folder)))
 
     def plan(self, upto: Upto) -> Plan:
         stop = upto(math.inf)

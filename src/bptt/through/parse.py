@@ -38,15 +38,16 @@ def parse(text: str) -> Strategy:
         if key in settings:
             raise ValueError(f"{name} is given {key}= twice")
         settings[key] = _literal(value)
-    try:
-        return kind(**settings)
-    except TypeError:
-        required = [f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING]  # type: ignore[arg-type]
-        missing = ",".join(f"{field}=…" for field in required if field not in settings)
-        raise ValueError(f"{name} needs {missing}, as in {name}:{missing.replace('…', '32')}") from None
+    required = [f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING]  # type: ignore[arg-type]
+    missing = ",".join(f"{field}=…" for field in required if field not in settings)
+    if missing:
+        raise ValueError(f"{name} needs {missing}, as in {name}:{missing.replace('…', '32')}")
+    return kind(**settings)
 
 
 def _literal(value: str) -> object:
+    if value.lower() in ("true", "false"):
+        return value.lower() == "true"
     try:
         return ast.literal_eval(value)
     except (ValueError, SyntaxError):

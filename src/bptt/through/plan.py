@@ -83,7 +83,10 @@ class HandBack:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Ask for the bytes that the first ``steps`` steps take, run with their tape and reversed; leaves no trace. See `Taken`."""
+    """Ask for the bytes that ``steps`` steps take, run with their tape and reversed; leaves no trace. See `Taken`.
+
+    The answer to a later, longer probe is ``None`` too where measuring it would take more than it is worth.
+    """
 
     steps: int
 
