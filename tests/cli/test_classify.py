@@ -113,7 +113,7 @@ REFUSED = {
     "an unknown kind": (["predict", "run", "--text", "x", "--out", "x.doc"], r"written as \.csv, .*got --out x\.doc"),
     "a column without a file": (["evaluate", "run", "--text-column", "x"], "--text-column says how the file of --data is read"),
     "rows": (["evaluate", "run", "--rows", "3"], "--rows means nothing for a run of task 'classify'"),
-    "writing": (["generate", "run"], "no text model: bptt predict run"),
+    "writing": (["generate", "run"], "bptt generate does not serve a run of task 'classify'.*: bptt predict run"),
     "no file": (["predict", "run", "--data", "none.tsv"], r"there is no file none\.tsv"),
     "strange labels": (["evaluate", "run", "--data", "b.tsv"], r"b\.tsv, row 1: the label 'x' does not occur in training"),
     "other labels to learn": (

@@ -58,7 +58,7 @@ def test_a_picture_of_an_unknown_kind_is_refused(here, series, bptt):
     assert "next.bmp" in result.stderr
     refused = bptt("generate", "run")
     assert refused.exit_code == 2
-    assert "no text model: bptt predict run" in refused.stderr
+    assert "bptt generate does not serve a run of task 'forecast', as run holds: bptt predict run" in refused.stderr
 
 
 def test_rows_that_are_only_numbered(here, bptt):

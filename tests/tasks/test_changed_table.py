@@ -125,7 +125,7 @@ def test_a_cut_comes_back_from_json(tmp_path):
 def test_a_forecast_needs_no_more_rows_than_it_reads(run, tmp_path):
     trained, _ = run
     newer = write_series(tmp_path / "b.csv", rows=14)
-    assert trained.predict(str(newer)).csv().splitlines()[1].startswith("2001-01-15,")
+    assert trained.predict(str(newer)).file("csv").decode().splitlines()[1].startswith("2001-01-15,")
     keep(newer, slice(0, 13))
     with pytest.raises(ValueError, match="13 rows, but each forecast reads the 14 before it"):
         trained.predict(str(newer))
@@ -139,7 +139,7 @@ def test_how_missing_values_are_read_must_fit_the_network(run, tmp_path):
     holes.write_text("\n".join(text) + "\n")
     with pytest.raises(ValueError, match="--missing forward"):
         trained.predict(str(holes))
-    assert len(trained.predict(str(holes), missing="forward").csv().splitlines()) == 2
+    assert len(trained.predict(str(holes), missing="forward").file("csv").decode().splitlines()) == 2
     with pytest.raises(ValueError, match="only one of the two may be mask"):
         trained.predict(str(holes), missing="mask")
 

@@ -67,7 +67,7 @@ def test_a_forecast_beyond_the_end_has_its_time_stamps_and_its_quantiles_in_orde
     task = task_of(write_series(tmp_path / "a.csv"), horizon=4)
     task.fit(tmp_path / "run", progress=False)
     outlook = task.open(tmp_path / "run").predict()
-    lines = outlook.csv().splitlines()
+    lines = outlook.file("csv").decode().splitlines()
     assert lines[0] == "time,level,level_q0.05,level_q0.25,level_q0.5,level_q0.75,level_q0.95"
     assert [line.split(",")[0] for line in lines[1:]] == ["2002-02-25", "2002-02-26", "2002-02-27", "2002-02-28"]
     assert (np.diff(outlook.quantiles, axis=-1) > 0).all()
@@ -78,7 +78,7 @@ def test_a_forecast_goes_on_from_newer_data(tmp_path):
     task.fit(tmp_path / "run", progress=False)
     trained = task.open(tmp_path / "run")
     newer = write_series(tmp_path / "b.csv", rows=100, seed=5)
-    assert trained.predict(str(newer)).csv().splitlines()[1].startswith("2001-04-11")
+    assert trained.predict(str(newer)).file("csv").decode().splitlines()[1].startswith("2001-04-11")
     assert trained.evaluate(str(newer)).figures["targets"]["level"]["count"] == 86
 
 

@@ -147,3 +147,21 @@ def test_a_changed_table_is_noticed_and_another_is_measured(tmp_path):
     other.write_text((tmp_path / "b.csv").read_text().replace("wear", "tear"))
     with pytest.raises(ValueError, match="no sensor column 'wear'"):
         trained.evaluate(str(other))
+
+
+def test_every_unit_has_its_answer_in_order(tmp_path):
+    task = MaintainTask(settings_of(worn(tmp_path / "a.csv")))
+    task.fit(tmp_path / "run", progress=False)
+    trained = task.open(tmp_path / "run")
+    present = worn(tmp_path / "now.csv", units=6, seed=4, ends=tmp_path / "ends.txt")
+    found = trained.predict(str(present), alarm=10.0)
+    lines = found.file("csv").decode().splitlines()
+    assert lines[0] == "unit,cycle,left,alarm"
+    assert [line.split(",")[0] for line in lines[1:]] == [f"u{n}" for n in range(6)]
+    for left, line in zip(found.left, lines[1:], strict=True):
+        assert line.endswith(str(left <= 10.0))
+    without = tmp_path / "less.csv"
+    without.write_text("".join(line.rsplit(",", 1)[0] + "\n" for line in present.read_text().splitlines()))
+    assert trained.predict(str(without)).left == found.left  # a sensor that never moved is not asked for
+    with pytest.raises(ValueError, match="say which units"):
+        trained.predict()

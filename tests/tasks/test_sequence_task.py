@@ -146,3 +146,20 @@ def test_a_network_that_knows_nothing_says_the_shares():
 def test_the_loss_refuses_shapes_that_differ():
     with pytest.raises(ValueError, match="they need one shape"):
         LabelsCrossEntropy()(torch.zeros(2, 1, 3), torch.zeros(2, 3))
+
+
+def test_every_sequence_has_its_answer_in_order(tmp_path):
+    path = turning(tmp_path / "a.jsonl")
+    task = SequenceTask(settings_of(path))
+    task.fit(tmp_path / "run", progress=False)
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text("[[0], [1, 7]]\n[]\n[[2]]\n")
+    found = task.open(tmp_path / "run").predict(str(asked))
+    lines = [json.loads(line) for line in found.file("jsonl").decode().splitlines()]
+    assert [line["steps"] for line in lines] == [2, 0, 1]
+    assert lines[1]["next"] == lines[1]["probabilities"] == []
+    for line in (lines[0], lines[2]):
+        assert sorted(label for label, _ in line["probabilities"]) == [0, 1, 2, 7]
+        assert line["next"] == [label for label, share in line["probabilities"] if share > 0.5]
+    with pytest.raises(ValueError, match="say which sequences"):
+        task.open(tmp_path / "run").predict()

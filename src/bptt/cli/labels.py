@@ -18,19 +18,6 @@ _FOR, _AGAINST = (42, 157, 98), (217, 117, 43)
 _FAINT = 0.05
 
 
-def writable_as(out: Path | None) -> str:
-    """The kind of file that labels are written to, by its suffix; CSV where there is none.
-
-    **Raises** ``ValueError`` for a kind that they are not written as.
-    """
-    from bptt.tasks.classify.predictions import KINDS
-
-    kind = "csv" if out is None else out.suffix.lower().removeprefix(".") or "csv"
-    if kind not in KINDS:
-        raise ValueError(f"labels are written as .{', .'.join(KINDS)}, got --out {out}")
-    return kind
-
-
 def tell(found: Predictions, kind: str, out: Path | None, page: Path | None, title: str) -> None:
     """Writes the labels to ``out`` and ``page``; with neither to standard output, words in colour on a terminal."""
     if page is not None:

@@ -148,7 +148,7 @@ def predict(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="File to write: .csv; labels also .tsv, .jsonl or .parquet. Standard output unless given.", show_default=False
+            help="File to write: .csv, .tsv, .jsonl or .parquet. CSV to standard output unless given.", show_default=False
         ),
     ] = None,
     plot: Annotated[
@@ -165,42 +165,44 @@ def predict(
     missing: MISSING = None,
     gaps: GAPS = None,
     text_column: TEXT_COLUMN = None,
+    alarm: Annotated[
+        float | None,
+        typer.Option(min=0, help="Maintenance: mark units with this many cycles left, or fewer.", show_default=False),
+    ] = None,
     threads: THREADS = None,
 ) -> None:
-    """Forecast the rows after the end of a table, or label texts, one answer for each row."""
+    """Answer for data of your own: what comes after a table or a sequence, the label of a text, the life of a machine."""
     from bptt.cli.files import check_writable, write
+    from bptt.tasks.answers import kind_of
     from bptt.tasks.pictures import check
 
+    if plot is not None:
+        check(plot)
     for path, option in ((out, "--out"), (plot, "--plot"), (page, "--page")):
         if path is not None:
             check_writable(path, option)
-    if plot is not None:
-        check(plot)
     how = _given(
         data=data, text=text, words=words or (page is not None) or None, encoding=encoding, separator=separator,
-        time_format=time_format, missing=missing, gaps=gaps, text_column=text_column,
+        time_format=time_format, missing=missing, gaps=gaps, text_column=text_column, alarm=alarm,
     )  # fmt: skip
+    kind = kind_of(out)
     trained = _open("predict", run, which, threads, how | _given(plot=plot, page=page))
-    from bptt.tasks.classify.trained import TrainedClassify
+    found = trained.predict(**how)
+    from bptt.tasks.classify.predictions import Predictions
 
-    if isinstance(trained, TrainedClassify):
-        from bptt.cli.labels import tell, writable_as
+    if isinstance(found, Predictions):
+        from bptt.cli.labels import tell
 
-        kind = writable_as(out)
-        tell(trained.predict(**how), kind, out, page, f"Labels by {run.name}")
+        tell(found, kind, out, page, f"Labels by {run.name}")
         return
-    from bptt.tasks.forecast.trained import TrainedForecast
-
-    assert isinstance(trained, TrainedForecast)
-    forecast = trained.predict(**how)
     if plot is not None:
-        forecast.draw(plot)
+        found.draw(plot)
         print(f"picture  {plot}", file=sys.stderr)
     if out is None:
-        sys.stdout.write(forecast.csv())
+        sys.stdout.write(found.file(kind).decode())
     else:
-        write(out, forecast.csv())
-        print(f"forecast {out}", file=sys.stderr)
+        write(out, found.file(kind))
+        print(f"answers  {out}", file=sys.stderr)
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -217,8 +219,7 @@ def _open(command: str, run: Path, which: str, threads: int | None, options: Map
     task = entry(name)
     if not getattr(task, command):
         other = "generate" if task.generate else "predict"
-        kind = {"generate": "text", "predict": "forecast"}[command]
-        raise ValueError(f"{run} holds no {kind} model: bptt {other} {run}")
+        raise ValueError(f"bptt {command} does not serve a run of task {name!r}, as {run} holds: bptt {other} {run}")
     check_options(command, name, options)
     use_threads(threads)
     chosen = int(which) if which.isdecimal() else which or None

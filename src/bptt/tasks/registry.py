@@ -100,6 +100,7 @@ tasks: dict[str, Entry] = {
             ),
             settings="bptt.tasks.sequence.config:SequenceSettings",
             task="bptt.tasks.sequence.task:SequenceTask",
+            predict=("data",),
         ),
         Entry(
             name="maintain",
@@ -111,6 +112,7 @@ tasks: dict[str, Entry] = {
             ),
             settings="bptt.tasks.maintain.config:MaintainSettings",
             task="bptt.tasks.maintain.task:MaintainTask",
+            predict=("data", "alarm"),
         ),
     )
 }

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from bptt.tasks.answers import as_file
 from bptt.tasks.classify.carried import Word
 
-KINDS = ("csv", "tsv", "jsonl", "parquet")
-"""The kinds of files that predictions are written as."""
 _SHARE = "p_"
 
 
@@ -42,41 +38,19 @@ class Predictions:
         return iter(self.rows)
 
     def columns(self) -> dict[str, list[Any]]:
-        """The rows as columns: label, probability of each label, note, the words with their weights as JSON, and the text."""
+        """The rows as columns: label, probability of each label, note, the words with their weights, and the text."""
         made: dict[str, list[Any]] = {"label": [row.label for row in self.rows]}
         for i, label in enumerate(self.labels):
             made[_SHARE + label] = [row.shares[i] for row in self.rows]
         made["note"] = [row.note for row in self.rows]
         if any(row.words is not None for row in self.rows):
-            made["words"] = [json.dumps(_weights(row), ensure_ascii=False) for row in self.rows]
+            made["words"] = [_weights(row) for row in self.rows]
         made["text"] = [row.text for row in self.rows]
         return made
 
     def file(self, kind: str) -> bytes:
-        """The rows as the contents of a file: ``"csv"``, ``"tsv"``, ``"jsonl"`` or ``"parquet"`` (which needs polars).
-
-        **Raises** ``ValueError`` for another kind.
-        """
-        columns = self.columns()
-        if kind == "jsonl":
-            lines = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-            for line, row in zip(lines, self.rows, strict=True):
-                if "words" in line:
-                    line["words"] = _weights(row)
-            return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
-        if kind == "parquet":
-            import polars
-
-            made = io.BytesIO()
-            polars.DataFrame(columns).write_parquet(made)
-            return made.getvalue()
-        if kind not in KINDS:
-            raise ValueError(f"labels are written as .{', .'.join(KINDS)}, got .{kind}")
-        text = io.StringIO()
-        writer = csv.writer(text, delimiter="\t" if kind == "tsv" else ",", lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-        return text.getvalue().encode()
+        """The rows as the contents of a file; see `bptt.tasks.answers.as_file`."""
+        return as_file(self.columns(), kind)
 
     def html(self, title: str) -> str:
         """A page on which each text's words are coloured by how much they carried its label."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bptt.tasks.answers import as_file
 from bptt.tasks.pictures import BLUE, INK, ORANGE, finish, picture
 
 Floats = NDArray[np.float64]
@@ -31,17 +31,18 @@ class Outlook:
     quantiles: Floats
     truth: Floats | None = None
 
-    def csv(self) -> str:
-        """A line of column names, then a line for each step: time, then each target's median and its quantiles."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
+    def columns(self) -> dict[str, list[Any]]:
+        """For each step ahead: its time, then each target's median and its quantiles, to six digits."""
         middle = list(self.levels).index(0.5)
-        names = [(target, c) for c, target in enumerate(self.targets)]
-        writer.writerow(["time", *(x for target, _ in names for x in (target, *(f"{target}_q{q:g}" for q in self.levels)))])
-        for h, stamp in enumerate(self.stamps[len(self.past) :]):
-            cells = [v for _, c in names for v in (self.quantiles[h, c, middle], *self.quantiles[h, c])]
-            writer.writerow([stamp, *(f"{value:.6g}" for value in cells)])
-        return out.getvalue()
+        made: dict[str, list[Any]] = {"time": list(self.stamps[len(self.past) :])}
+        for c, target in enumerate(self.targets):
+            for name, q in [(target, middle), *((f"{target}_q{level:g}", q) for q, level in enumerate(self.levels))]:
+                made[name] = [float(f"{value:.6g}") for value in self.quantiles[:, c, q]]
+        return made
+
+    def file(self, kind: str) -> bytes:
+        """The steps as the contents of a file; see `bptt.tasks.answers.as_file`."""
+        return as_file(self.columns(), kind)
 
     def draw(self, path: Path) -> None:
         """History, median and intervals of each target, one below the other; see `bptt.tasks.pictures.picture`."""

@@ -30,13 +30,13 @@ class MaintainSettings(TrainingSettings):
     failure: float = setting(100, "Cost of a failure without an alarm, in cycles of life given away.", "Alarm", gt=0)
 
     cell: Literal["lstm", "gru", "rnn"] = setting("lstm", "Recurrent cell.", "Network")
-    hidden: int = setting(64, "Units in each recurrent layer.", "Network", ge=1)
+    hidden: int = setting(32, "Units in each recurrent layer.", "Network", ge=1)
     dropout: float = setting(0.2, "Share of activations dropped in training.", "Network", ge=0, lt=1)
-    noise: float = setting(0.05, "Noise added to the scaled readings in training.", "Network", ge=0)
+    noise: float = setting(0.1, "Noise added to the scaled readings in training.", "Network", ge=0)
 
     through: str = setting("full", "How gradients travel back: full, truncated:k1=32,k2=128.", "Through time")
     rows: int = setting(8, "Units side by side in a batch.", "Training", ge=1)
-    lr: float = setting(3e-3, "Learning rate.", "Training", gt=0)
+    lr: float = setting(5e-3, "Learning rate.", "Training", gt=0)
     epochs: int = setting(40, "Walks over the training part.", "Run", ge=1)
 
     @field_validator("valid", "test", mode="before")

@@ -22,7 +22,7 @@ class RemainingModel(nn.Module):
         sensors: int,
         *,
         cell: str = "lstm",
-        hidden: int = 64,
+        hidden: int = 32,
         layers: int = 1,
         dropout: float = 0.0,
         noise: float = 0.0,

@@ -79,7 +79,7 @@ class MaintainTask(Task):
         return drawn
 
     def next_commands(self, folder: Path) -> list[str]:
-        return [f"bptt evaluate {folder}", self.longer(folder)]
+        return [f"bptt predict {folder} --data FILE", f"bptt evaluate {folder}", self.longer(folder)]
 
 
 def _lives(units: Units) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bptt.data import Batches
 from bptt.data.ragged import Ragged
 from bptt.data.units import Units
+from bptt.tasks.answers import as_file
 from bptt.tasks.maintain.alarm import best_age, best_alarm
 from bptt.tasks.maintain.config import MaintainSettings
 from bptt.tasks.maintain.fitted import Fitted
@@ -69,6 +70,16 @@ class TrainedMaintain(Trained):
         figures = {**report.figures, "alarm": asdict(alarm), "age": asdict(age)}
         return replace(report, tables=[*report.tables, table], figures=figures)
 
+    def predict(self, data: str | None = None, alarm: float | None = None) -> Lives:
+        """The life that each unit in the file ``data`` has left after its last row; marked where at most ``alarm``.
+
+        **Raises** ``ValueError`` where no file is given, and what reading it does.
+        """
+        if data is None:
+            raise ValueError("say which units, --data FILE: a table with the columns of the training, up to the present")
+        units = self._read(data, known=False)
+        return Lives(units, [float(life[-1]) for life in self.lives(units)], alarm)
+
     def lives(self, units: Units) -> list[Floats]:
         """The cycles that each unit is predicted to have left, after each of its cycles ``[T_i]``."""
         inputs = self.what.inputs(units)
@@ -112,11 +123,10 @@ class TrainedMaintain(Trained):
         made: dict[str, Sequence[Floats]] = {"this model": self.lives(units), **self.what.plain(units)}
         return score(name, made, units.remaining, self.what.cap, ends)
 
-    def _read(self, data: str) -> Units:
+    def _read(self, data: str, known: bool = True) -> Units:
         what = self.what
-        sensors = (*what.sensors, *what.constant)
-        like = Units(what.unit, what.cycle, sensors, (), (), ())
-        return read(self.settings, data, like)
+        like = Units(what.unit, what.cycle, what.sensors, (), (), ())
+        return read(self.settings, data, like, known)
 
     def _own(self) -> UnitParts:
         if not Path(self.settings.data).exists():
@@ -133,6 +143,26 @@ class TrainedMaintain(Trained):
                 "what was learned: give another file of units, --data FILE"
             )
         return parts
+
+
+@dataclass(frozen=True)
+class Lives:
+    """The cycles ``left`` to each of the units after its last row, and whether that is below ``alarm``."""
+
+    units: Units
+    left: Sequence[float]
+    alarm: float | None = None
+
+    def file(self, kind: str) -> bytes:
+        """A row for each unit, as the contents of a file; see `bptt.tasks.answers.as_file`."""
+        columns: dict[str, list[Any]] = {
+            self.units.unit: list(self.units.names),
+            self.units.cycle: [float(when[-1]) for when in self.units.cycles],
+            "left": [round(left, 2) for left in self.left],
+        }
+        if self.alarm is not None:
+            columns["alarm"] = [left <= self.alarm for left in self.left]
+        return as_file(columns, kind)
 
 
 def make_model(settings: MaintainSettings, sensors: int) -> RemainingModel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ import torch
 from bptt.data import Batches
 from bptt.data.rolls import Label, Roll, read_rolls
 from bptt.tasks import curves
+from bptt.tasks.answers import as_file
 from bptt.tasks.config import TrainingSettings
 from bptt.tasks.report import Report
 from bptt.tasks.sequence.config import SequenceSettings
@@ -92,7 +93,7 @@ class SequenceTask(Task):
         return curves.draw(folder, "nats per step", 1.0, lines)
 
     def next_commands(self, folder: Path) -> list[str]:
-        return [f"bptt evaluate {folder}", self.longer(folder)]
+        return [f"bptt predict {folder} --data FILE", f"bptt evaluate {folder}", self.longer(folder)]
 
 
 class TrainedSequence(Trained):
@@ -129,6 +130,16 @@ class TrainedSequence(Trained):
         left = len(found) - len(rolls)
         return replace(report, remarks=[*report.remarks, *[f"{left} shorter than two steps are left out."] * bool(left)])
 
+    def predict(self, data: str | None = None) -> NextSteps:
+        """What comes after each sequence of the file ``data``, in their order; an empty one has nothing to go on from.
+
+        **Raises** ``ValueError`` where no file is given, and what reading it does.
+        """
+        if data is None:
+            raise ValueError("say which sequences, --data FILE")
+        rolls = read_rolls(data, self.labels).rolls
+        return NextSteps([len(roll) for roll in rolls], [self.next_step(roll) if len(roll) else [] for roll in rolls])
+
     def next_step(self, roll: Roll) -> list[tuple[Label, float]]:
         """The probability of each label at the step after ``roll [T, L]``, the likeliest first."""
         with torch.no_grad():
@@ -150,6 +161,23 @@ class TrainedSequence(Trained):
                 "what was learned"
             )
         return parts
+
+
+@dataclass(frozen=True)
+class NextSteps:
+    """For each sequence its steps, and the probability of each label at the next, the likeliest first."""
+
+    steps: Sequence[int]
+    likely: Sequence[Sequence[tuple[Label, float]]]
+
+    def file(self, kind: str) -> bytes:
+        """A row for each sequence, as the contents of a file; see `bptt.tasks.answers.as_file`."""
+        columns: dict[str, list[Any]] = {
+            "steps": list(self.steps),
+            "next": [[label for label, share in each if share > 0.5] for each in self.likely],
+            "probabilities": [[[label, round(share, 6)] for label, share in each] for each in self.likely],
+        }
+        return as_file(columns, kind)
 
 
 def _labels(kept: dict[str, Any]) -> tuple[Label, ...]:
