@@ -118,6 +118,19 @@ def test_misuse_is_one_line_and_writes_nothing(bptt, trained, arguments, said):
     assert not (trained / "report.html").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["--which", "foo"], "foo"), (["--which", "7"], "7"), (["--data", "nowhere.txt"], "nowhere.txt")],
+)
+def test_a_mistyped_option_leaves_the_page_that_is_there(bptt, trained, arguments, said):
+    (trained / "report.html").write_text("a good page")
+    result = bptt("inspect", trained, "--steps", "20", "--rows", "1", *arguments)
+    assert result.exit_code != 0
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert (trained / "report.html").read_text() == "a good page"
+
+
 @pytest.fixture
 def looks(monkeypatch):
     """A run looks every fifth update, however short it is."""

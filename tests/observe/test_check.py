@@ -219,10 +219,56 @@ def test_a_backend_is_compared_with_the_reference(monkeypatch):
 
     monkeypatch.setitem(kernels.table, "off", Off())
     result = bptt.check(model, LOSS, data(), backend="off")
-    assert [f.where for f in result.findings] == ["off, final state"]
+    assert [f.where for f in result.findings] == ["off, final state", "off, float32, final state"]
     assert "no layer of bptt.nn" in bptt.check(Right(), LOSS, data(), backend="torch").notes[-1]
     with pytest.raises(ValueError, match="backend='none' does not exist"):
         bptt.check(model, LOSS, data(), backend="none")
+
+
+def test_a_kernel_that_is_wrong_in_single_precision_alone_is_found(monkeypatch):
+    class Coarse(type(kernels.table["reference"])):
+        name = "coarse"
+
+        def run(self, layer, weights, x, state, rows):
+            y, after = super().run(layer, weights, x, state, rows)
+            return (y * 1.1 if x.dtype == torch.float32 else y), after
+
+    monkeypatch.setitem(kernels.table, "coarse", Coarse())
+    model = bptt.nn.GRU(3, 4)
+    found = bptt.check(model, LOSS, data(), backend="coarse").findings
+    assert "coarse, float32, output" in [f.where for f in found]
+    model.backend = "coarse"
+    assert any(f.what == "it differs from its own in double precision" for f in bptt.check(model, LOSS, data()).findings)
+    assert not bptt.check(model.double(), LOSS, data()).findings
+
+
+def test_what_has_no_state_or_no_gradient_or_cannot_run_is_one_finding():
+    class Stateless(nn.Linear):
+        def forward(self, x, state=None):
+            return super().forward(x), None
+
+    result = bptt.check(Stateless(3, 4), LOSS, data())
+    assert [f.what for f in result.findings] == ["no state"]
+
+    class Flat(Right):
+        def step(self, k, x, state):
+            return torch.sign(super().step(k, x, state))
+
+    assert "no gradient" in [f.what for f in bptt.check(Flat(), LOSS, data()).findings]
+
+    class Fails(Right):
+        def step(self, k, x, state):
+            raise RuntimeError("two\nlines")
+
+    (only,) = bptt.check(Fails(), LOSS, data()).findings
+    assert str(only) == "the call: two lines"
+
+
+def test_what_cannot_be_checked_is_refused_with_the_reason():
+    with pytest.raises(ValueError, match="bidirectional layer"):
+        bptt.check(bptt.nn.LSTM(3, 2, bidirectional=True), LOSS, data())
+    with pytest.raises(ValueError, match="clip_step=1 of LSTM bends the gradient on purpose"):
+        bptt.check(bptt.nn.LSTM(3, 4, clip_step=1.0), LOSS, data())
 
 
 def test_a_cell_that_runs_in_single_precision_alone_is_checked_so():

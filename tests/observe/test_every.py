@@ -121,7 +121,7 @@ def test_growth_is_named_with_its_rate_and_cure():
         model.layer.weight_hh_l0.copy_(1.3 * torch.eye(8))
     (said,) = look(model).said
     assert "the gradient blows up" in said
-    assert "spectral radius is above 1 (their product grows 1.3-fold a step)" in said
+    assert "spectral radius above 1 (it grows 1.3-fold a step)" in said
     assert "bptt.clip_norm(model, 1.0)" in said
     assert "clip_step=1.0" in said
     assert "model.layer.weight_hh_l0 has spectral radius 1.3" in said

@@ -226,3 +226,14 @@ def test_all_numbers_as_json():
 def test_bad_input_is_refused_in_the_users_words(call, kind, words):
     with pytest.raises(kind, match=words):
         call()
+
+
+def test_numbers_that_are_not_finite_are_refused():
+    for more in ({"rate": float("inf")}, {"clip": float("inf")}, {"rate": float("nan")}, {"clip": "0.3"}):
+        with pytest.raises(ValueError, match="must be a finite number"):
+            bptt.observe.explain("rnn", **more)
+    layer, readout = torch.nn.GRU(1, 2), torch.nn.Linear(2, 1)
+    with torch.no_grad():
+        layer.weight_hh_l0[0, 0] = float("nan")
+    with pytest.raises(ValueError, match="W_hh of the layer given is not finite"):
+        bptt.observe.explain(layer, readout, x=torch.randn(3, 1), target=torch.randn(3, 1))

@@ -162,3 +162,112 @@ def test_an_error_that_overflows_is_shown_where_it_first_does():
     assert (flow.trouble.way, flow.trouble.step) == ("backward", 4)
     assert "the error of state is inf" in str(flow.trouble)
     assert "overflows on its way back" in flow.advice[0]
+
+
+def test_what_is_flat_is_said_and_no_share_of_nothing_is_told():
+    x, target, *_ = data(12)
+    with pytest.raises(ValueError, match=r"derivative is zero everywhere \(round, sign, argmax\)"):
+        gradient_flow(Cell(out=torch.sign).double(), LOSS, (x, target))
+    flow = gradient_flow(Cell(between=torch.round).double(), LOSS, (x, target), through=bptt.Truncated(1, 2))
+    assert "flat (round, sign, argmax)" in flow.advice[0]
+    assert not any("nan" in said for said in flow.advice)
+
+
+class Sometimes(Cell):
+    """Its state is a pair with the number of the step, and is detached at every third."""
+
+    def forward(self, x, state=None):
+        s, n = state if state is not None else (x.new_zeros(x.shape[1], 4), torch.zeros(x.shape[1], dtype=torch.long))
+        outputs = []
+        for step in x:
+            n = n + 1
+            s = torch.tanh(self.inside(torch.cat([step, s.detach() if int(n[0]) % 3 == 2 else s], -1)))
+            outputs.append(s)
+        return torch.stack(outputs), (s, n)
+
+
+def test_a_state_that_is_detached_at_some_steps_is_shown_with_these():
+    x, target, *_ = data(10)
+    flow = gradient_flow(Sometimes().double(), LOSS, (x, target))
+    assert flow.cut == ()
+    ((part, steps),) = flow.severed.items()
+    assert steps == (1, 4, 7)
+    assert f"No error comes back through {part} at steps 1, 4, 7: it is detached there." in flow.advice
+
+
+def test_a_gradient_of_a_weight_that_is_not_finite_is_shown_with_step_and_weight():
+    class Root(Cell):
+        def __init__(self):
+            super().__init__()
+            self.g = nn.Parameter(torch.ones(()))
+
+        def forward(self, x, state=None):
+            y, state = super().forward(x, state)
+            return y + torch.sqrt((x[:, :, :1] - 5).relu() * self.g), state  # its derivative is 0/0 where x is under 5
+
+    x, target, *_ = data()
+    x = x.clamp(-1, 1) + 10
+    x[3] = 0
+    flow = gradient_flow(Root().double(), LOSS, (x, target))
+    assert (flow.trouble.way, flow.trouble.step, flow.trouble.what) == ("backward", 3, "the gradient by g is nan")
+    assert "A NaN arises on the way back" in flow.advice[0]
+    assert "overflows" not in flow.advice[0]
+
+
+@pytest.mark.parametrize("instrument", [bptt.observe.spectrum, bptt.observe.lyapunov])
+def test_growth_of_what_is_cut_or_not_finite_is_refused(instrument):
+    x, target, *_ = data(8)
+    more = {} if instrument is bptt.observe.spectrum else {"count": 2}
+    with pytest.raises(ValueError, match="Cell cuts its state off"):
+        instrument(Cell(between=torch.Tensor.detach).double(), (x, target), **more)
+    x[4] = math.nan
+    with pytest.raises(ValueError, match="a Jacobian of Cell is not finite"):
+        instrument(Cell().double(), (x, target), **more)
+
+
+def test_units_of_numbers_that_are_not_finite_and_of_no_state_are_refused():
+    x, target, *_ = data(8)
+    with pytest.raises(ValueError, match="Stateless carries no state"):
+        bptt.observe.units(Stateless().double(), (x, target))
+    x[4] = math.nan
+    with pytest.raises(ValueError, match="not finite at step 4"):
+        bptt.observe.units(nn.GRU(3, 4).double(), (x, target))
+
+
+def test_an_overflow_is_not_answered_with_clipping_that_cannot_help():
+    model = bptt.nn.RNN(3, 4, nonlinearity="relu")
+    with torch.no_grad():
+        model.weight_hh_l0.copy_(1e6 * torch.eye(4))
+    x = torch.rand(12, 2, 3) + 0.1
+    said = " ".join(gradient_flow(model, LOSS, (x, torch.zeros(12, 2, 4))).advice)
+    assert "No clipping of the norm helps where it is infinite" in said
+    assert "clip_step=1.0" in said
+    assert "bptt.nn.init.orthogonal_(model)" in said
+
+
+def test_one_loss_alone_has_no_error_to_tell():
+    x, target, *_ = data(90)
+    flow = gradient_flow(nn.GRU(3, 4).double(), LOSS, (x, target), samples=1)
+    assert math.isnan(flow.profile.horizon_low)
+    assert "(of one loss alone)" in repr(flow)
+
+
+def test_a_layer_that_dies_under_one_that_lasts_is_named():
+    class Stack(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = bptt.nn.LSTM(3, 4), bptt.nn.RNN(4, 4)
+            bptt.nn.init.forget_bias_(self.first, 8.0)
+            with torch.no_grad():
+                self.second.weight_hh_l0.mul_(0.2)
+
+        def forward(self, x, state=None):
+            a, b = state if state is not None else (None, None)
+            y, a = self.first(x, a)
+            y, b = self.second(y, b)
+            return y, (a, b)
+
+    x, target, *_ = data(64)
+    said = " ".join(gradient_flow(Stack().double(), LOSS, (x, target)).advice)
+    assert "In second.h alone it is under 1 % after" in said
+    assert "orthogonal_(model.second)" in said

@@ -27,7 +27,12 @@ def explain(
     seed: Annotated[int, typer.Option(min=0, help="Another seed draws other weights and another sequence.")] = 0,
     loss: Annotated[str, typer.Option(help="every: a loss at every step; last: at the last one only.")] = "every",
     through: Annotated[str, typer.Option(help="The truncation to hold beside the full gradient.")] = "truncated:k1=2,k2=2",
-    clip: Annotated[float, typer.Option(help="The norm that gradients are clipped to, to see what it changes.")] = 0.25,
+    clip: Annotated[
+        float,
+        typer.Option(
+            help="The norm that gradients are clipped to, and ten times the limit at each step, to see what they change."
+        ),
+    ] = 0.25,
     rate: Annotated[float, typer.Option(help="Rate of the update.")] = 0.1,
     text: Annotated[bool, typer.Option("--text", help="Print it, also where a page is written.")] = False,
     html: Annotated[

@@ -95,9 +95,15 @@ def gather(run: Path, record: dict[str, Any], data: str | None, which: Any, step
         flow, spectra, units = _measured(task, piece, through, missing)
         facts.append(("looked at", f"{len(piece.target)} steps of {_rows(piece)} rows, from the start of the training part"))
     except LOST as error:
+        if data is not None or which is not None:
+            raise  # what was asked for is wrong: the page that is there stays
         why = f"{' '.join(str(error).split())}."
         missing |= dict.fromkeys(("flow", "spectra", "units"), why)
-    facts += [("folder", str(run)), ("updates", f"{max((line['update'] for line in log), default=0):,}")]
+    facts += [
+        ("clipping", str(asked.get("clip", "none"))),
+        ("folder", str(run)),
+        ("updates", f"{max((line['update'] for line in log), default=0):,}"),
+    ]
     return Report(
         f"Run {run.name}", facts, log=log, observed=observed, clip=_clip(str(asked.get("clip", "none"))), unit=unit,
         through=through, flow=flow, spectra=spectra, units=units, missing=missing,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bptt import state as states
-from bptt.call import evaluating
+from bptt.call import Caller, evaluating
 from bptt.data.piece import Piece
 from bptt.data.reader import reader
 from bptt.executor import Loss
@@ -71,20 +71,34 @@ def check(
     - the gradient by every parameter and by the state with central differences; where they differ, step by step, with the
       parameter changed at one step alone;
     - masks and resets that the module's forward takes with those seen to from outside;
-    - with ``through``: the loss and the gradient of a strategy with its definition, of all C[t,k];
+    - its output and gradient in its own precision with those in double, to a per cent;
+    - with ``through``: the loss and the gradient of a strategy with its definition, of all C[t,k], where that is `Full`,
+      `Checkpointed`, `RTRL` or `Truncated`; of others only how far it is from the whole one is noted;
     - with ``backend``: every recurrent layer on that kernel with the reference.
 
     Cost: some hundred forward passes over the stretch. Not for a module whose forward is random in evaluation mode, of which
-    only that is said, nor with ``clip_step``, which bends the gradient on purpose; and no proof: a gradient that is wrong only
+    only that is said; and no proof: a gradient that is wrong only
     for other inputs is not seen.
 
-    **Raises** ``TypeError`` or ``ValueError`` for a loss known to be a mean, or a sequence whose parts do not fit.
+    **Raises** ``TypeError`` or ``ValueError`` for a loss known to be a mean, a sequence whose parts do not fit, a bidirectional
+    layer, and ``clip_step``, which bends the gradient on purpose.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     if through is not None and not isinstance(through, Strategy):
         raise TypeError(f"through must be a strategy such as bptt.Truncated(k1=20), got {through!r}")
     check_loss(loss)
+    if (layer := Caller(model).whole) is not None:
+        raise ValueError(
+            f"a bidirectional layer ({layer}) has no state that is carried from step to step: check a network that runs "
+            "forward in time"
+        )
+    for name, part in model.named_modules():
+        if getattr(part, "clip_step", None) is not None:
+            raise ValueError(
+                f"clip_step={part.clip_step:g} of {name or type(model).__name__} bends the gradient on purpose, so that it is "
+                "not the true one: check the same network with clip_step=None"
+            )
     steps, rows = whole("steps", steps, 2), whole("rows", rows)
     source = reader(sequence)
     end = source.upto(steps)
@@ -111,6 +125,14 @@ def _check(model: nn.Module, loss: Loss, piece: Piece, through: Strategy | None,
         stages.append(lambda s: execution.strategy(s, through))
     if backend is not None:
         stages.append(lambda s: execution.backend(s, backend))
+    own = next((p.dtype for p in model.parameters()), torch.float64)
+    if own != torch.float64 and subject.piece is not piece:
+        # What a kernel does in double precision says nothing of what it does in the precision that is used.
+        used = Piece(*(states.map_leaves(lambda t: t.to(own) if t.is_floating_point() else t, part) for part in piece))
+        single = Subject(copy.deepcopy(model), loss, used, 1e-2, 5e-2, subject.generator)
+        stages.append(lambda s: execution.precision(s, single, str(own).removeprefix("torch.")))
+        if backend is not None:
+            stages.append(lambda s: execution.backend(s, backend, single))
     with evaluating(subject.model):
         for stage in stages:
             stage(subject)
@@ -132,8 +154,10 @@ def _subject(model: nn.Module, loss: Loss, piece: Piece, seed: int) -> tuple[Sub
         return Subject(double, loss, wide, 1e-6, 1e-5, generator), []
     try:
         with torch.no_grad(), evaluating(double):
-            double(wide.x, None)
-    except (RuntimeError, TypeError, ValueError) as error:
+            Caller(double)(wide, None, "the stretch under check")
+    except TypeError:
+        pass  # in any precision: the first stage says it
+    except (RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         return Subject(single, loss, piece, 1e-2, 5e-2, generator), [
             f"checked in single precision, and so coarsely, as it does not run in double: {reason}"

@@ -17,6 +17,7 @@ from bptt.through import Strategy, Truncated
 
 EXACT = ("Full", "Checkpointed", "RTRL")
 """Strategies whose gradient is the whole one."""
+_ROUNDED = 0.02  # over a few steps; below single precision (half, bfloat16) a network of some size comes near it
 
 
 def strategy(s: Subject, through: Strategy) -> None:
@@ -54,21 +55,24 @@ def strategy(s: Subject, through: Strategy) -> None:
             s.wrong("the gradient is not the strategy's", f"{through}, window {index}", _where(s, got - want, difference))
 
 
-def backend(s: Subject, name: str) -> None:
-    """Loss, output, state and gradients on a kernel, and on the reference."""
+def backend(s: Subject, name: str, of: Subject | None = None) -> None:
+    """Loss, output, state and gradients on a kernel, and on the reference; with ``of``, of that subject, told to ``s``."""
     kernels.check_name(name)
-    layers = [part for part in s.model.modules() if isinstance(part, Recurrent)]
+    of = of or s
+    layers = [part for part in of.model.modules() if isinstance(part, Recurrent)]
     if not layers:
-        s.notes.append(f"backend={name!r}: {s.name} has no layer of bptt.nn")
+        if of is s:
+            s.notes.append(f"backend={name!r}: {s.name} has no layer of bptt.nn")
         return
+    told = name if of is s else f"{name}, {str(layers[0].weight_hh_l0.dtype).removeprefix('torch.')}"
     found = []
     for chosen in ("reference", name):
-        model = copy.deepcopy(s.model)
+        model = copy.deepcopy(of.model).eval()
         for part in model.modules():
             if isinstance(part, Recurrent):
                 part.backend = chosen
         try:
-            loss, y, after = s.run(s.piece, None, model)
+            loss, y, after = of.run(of.piece, None, model)
         except ValueError as error:
             s.wrong("the backend does not serve", name, str(error))
             return
@@ -76,13 +80,30 @@ def backend(s: Subject, name: str) -> None:
         found.append((loss, y, after, _by_name(model)))
     (loss, y, after, expected), (got_loss, got_y, got_after, got) = found
     for what, a, b in (("loss", got_loss, loss), ("output", got_y, y), ("final state", got_after, after)):
-        if not s.compare(f"{name}: the {what}", apart(a, b), s.fine):
-            s.wrong("the backend differs from the reference", f"{name}, {what}", f"by {apart(a, b):.1e}, relative")
+        if not s.compare(f"{told}: the {what}", apart(a, b), of.fine):
+            s.wrong("the backend differs from the reference", f"{told}, {what}", f"by {apart(a, b):.1e}, relative")
     worst = {key: apart(got[key], expected[key]) for key in expected}
-    s.compare(f"{name}: the gradients", max(worst.values(), default=0.0), s.fine)
+    s.compare(f"{told}: the gradients", max(worst.values(), default=0.0), of.fine)
     for key, difference in worst.items():
-        if difference > s.fine:
-            s.wrong("the backend differs from the reference", f"{name}, gradient of {key}", f"by {difference:.1e}, relative")
+        if difference > of.fine:
+            s.wrong("the backend differs from the reference", f"{told}, gradient of {key}", f"by {difference:.1e}, relative")
+
+
+def precision(s: Subject, own: Subject, name: str) -> None:
+    """Output and gradients in the precision ``name`` that the module is used in, and in double."""
+    found = []
+    for subject in (own, s):
+        model = copy.deepcopy(subject.model).eval()
+        loss, y, _ = subject.run(subject.piece, None, model)
+        if loss.requires_grad:
+            loss.backward()  # type: ignore[no-untyped-call]
+        found.append((y, _by_name(model)))
+    (y, got), (exact, expected) = found
+    worst = {f"gradient of {key}": apart(got[key], expected[key]) for key in got.keys() & expected.keys()}
+    worst["output"] = apart(y, exact)
+    s.compare(f"{name} and double precision", max(worst.values()), _ROUNDED)
+    for what in sorted(key for key, difference in worst.items() if not difference <= _ROUNDED):
+        s.wrong("it differs from its own in double precision", f"{name}, {what}", f"by {worst[what]:.1e}, relative")
 
 
 def _contributions(s: Subject) -> list[dict[int, Tensor]]:

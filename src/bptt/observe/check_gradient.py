@@ -78,6 +78,13 @@ def by_parameter(s: Subject) -> None:
                 wrong[name] = (toward, exact, numeric)
                 break
     s.compare("the gradient by the parameters", worst, s.coarse)
+    if not wrong and not scale > 0:
+        s.wrong(
+            "no gradient",
+            "every parameter",
+            "it is exactly zero, and so are finite differences: something on the way has a derivative of zero everywhere "
+            "(round, sign, argmax), or all units are dead or saturated",
+        )
     if wrong:
         _tell(s, wrong, scale)
 

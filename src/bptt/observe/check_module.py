@@ -21,8 +21,8 @@ def form(s: Subject) -> None:
     try:
         with torch.no_grad():
             loss, _, after = s.run(s.piece)
-    except (TypeError, ValueError) as error:
-        s.wrong("the call", "", str(error))
+    except (TypeError, ValueError, RuntimeError) as error:
+        s.wrong("the call", "", " ".join(str(error).split()))
         s.stopped = "the module cannot be called"
         return
     if not bool(torch.isfinite(loss)):
@@ -30,6 +30,7 @@ def form(s: Subject) -> None:
         s.stopped = "the loss is not finite"
     elif not differentiable(after):
         s.wrong("no state", "", f"{s.name} returns a state without numbers to differentiate: nothing passes from step to step")
+        s.stopped = "there is no state"
 
 
 def same_again(s: Subject) -> None:

@@ -62,6 +62,8 @@ def asked_of(given: Any, model: nn.Module) -> Every | None:
 
     **Raises** ``TypeError`` for what is none, ``ValueError`` for a model that needs the whole sequence.
     """
+    if given == 0 and isinstance(given, int):
+        raise ValueError("observe must be at least 1 update between two looks, or None for none; got 0")
     asked = every(given) if isinstance(given, int) and not isinstance(given, bool) else given
     if asked is not None and not isinstance(asked, Every):
         raise TypeError(f"observe must be bptt.observe.every(200), or the updates between two looks; got {given!r}")
@@ -134,9 +136,10 @@ class Observer:
                     if not self.due(update):
                         return None
                 look = self._look(update, self._piece, begun)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RuntimeError) as error:  # of the look alone, memory that is short too: training goes on
             self._ended = True
-            return Look({}, (f"not observed any more: {error}",))
+            why = f"not observed any more: {' '.join(str(error).split())}"
+            return Look({"update": update, "warnings": [why], "kinds": ["ended"]}, (why,))
         finally:
             self._spent += time.perf_counter() - begun
         self._predicted, self._looked = time.perf_counter() - begun, True
@@ -196,7 +199,10 @@ def _line(
     explicit, implicit = (math.hypot(*(getattr(w, part) for w in flow.weights)) for part in ("explicit", "implicit"))
     line: dict[str, Any] = {
         "update": update,
-        "horizon": flow.horizon,
+        "horizon": min(flow.horizon, flow.steps),
+        "horizon low": min(flow.profile.horizon_low, flow.steps),
+        "horizon high": min(flow.profile.horizon_high, flow.steps),
+        "reached": math.isfinite(flow.horizon),
         "decay": flow.profile.decay,
         "growth": flow.profile.growth,
         "implicit": implicit / (implicit + explicit) if implicit + explicit > 0 else math.nan,

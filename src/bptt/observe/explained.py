@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -197,6 +198,9 @@ def explain(
     """
     if loss not in ("every", "last"):
         raise ValueError(f"loss must be 'every' (step) or 'last', got {loss!r}")
+    for name, value in (("rate", rate), ("clip", clip)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ValueError(f"{name} must be a finite number, got {value!r}")
     if not (rate >= 0 and clip > 0):
         raise ValueError(f"rate must not be below 0 and clip must be above it, got rate={rate!r} and clip={clip!r}")
     if through is not None and not isinstance(through, Truncated):
@@ -211,6 +215,9 @@ def explain(
     else:
         cell, weights = from_modules(network, readout)
         inputs = weights["W_xh"].shape[1]
+        for name, weight in weights.items():
+            if not np.isfinite(weight).all():
+                raise ValueError(f"{name} of the layer given is not finite: no number on the way would be")
     longer = None
     if x is None and target is None:
         drawn = np.random.default_rng([seed, 1]).uniform(-1, 1, (LONGEST, inputs)).round(1)

@@ -44,7 +44,8 @@ class Flow:
     - ``profile``: ‖dE_t/ds_{t-lag}‖ against the lag (from 1: the state just before the loss's own step), ``profile_by_part``
       the same for each part, ``profile_of_contributions``: ‖C[t,t-lag]‖ (from 0) of the weights that act through the state.
     - ``weights``: the whole gradient by parameter, explicit and implicit part.
-    - ``cut``: parts that pass no error back. ``trouble``: the first number that is not finite.
+    - ``cut``: parts that pass no error back; ``severed``: parts that pass none at some steps, with these.
+      ``trouble``: the first number that is not finite.
 
     Where losses were sampled, each is followed until its error is under 1e-4 of its greatest, and what lies before counts as
     zero; beyond lag 64 every fourth C[t,k] is measured, and those between them are read off a line.
@@ -67,6 +68,7 @@ class Flow:
     profile_of_contributions: Profile
     weights: tuple[Weight, ...]
     cut: tuple[str, ...]
+    severed: dict[str, tuple[int, ...]]
     trouble: Trouble | None
     through: str | None
     advice: tuple[str, ...]
@@ -80,7 +82,8 @@ class Flow:
         """The share of the contributions, Σ‖C[t,k]‖, that ``through`` leaves out, with its standard error.
 
         Of the weights that act through the state: a readout loses nothing by any truncation. Contributions that cancel each
-        other count in full, so this is not the bias of the sum.
+        other count in full, so this is not the bias of the sum. Of sampled losses the error is that of the sample: it leaves
+        out what is under 1e-4, and what was read off a line between two steps.
 
         **Raises** ``TypeError`` for a strategy other than `Full` and `Truncated`.
         """
@@ -120,7 +123,8 @@ class Flow:
             else f"{self.horizon:.0f} lags to 1 %"
         )
         if math.isfinite(self.horizon) and not self.exact:
-            reach += f" ({profile.horizon_low:.0f} to {profile.horizon_high:.0f})"
+            alone = math.isnan(profile.horizon_low)
+            reach += " (of one loss alone)" if alone else f" ({profile.horizon_low:.0f} to {profile.horizon_high:.0f})"
         lines = [
             f"Flow of {self.model} over {self.steps} steps of {self.rows} rows, {followed}",
             f"  horizon   {reach}",

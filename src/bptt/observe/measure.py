@@ -67,7 +67,8 @@ def gradient_flow(
         raise ValueError(f"{trouble}: there are no two steps to look at before it")
     own, explicit = chain.explicit()
     cut = _cut(chain)
-    error, implicit, overflow = _whole(chain, own)
+    error, implicit, overflow, severed = _whole(chain, own)
+    overflow = overflow or _in_weights(chain, [*explicit, *implicit])
     losses = _with_gradient(chain, own)
     followed, contributions, errors = _follow(chain, losses, samples, seed)
     population = len(losses)
@@ -92,6 +93,7 @@ def gradient_flow(
         ),
         weights=tuple(_weight(name, e, i) for name, e, i in zip(chain.parameters, explicit, implicit, strict=True)),
         cut=cut,
+        severed={name: steps for name, steps in severed.items() if name not in cut},
         trouble=trouble or overflow,
         through=None if through is None else str(through),
         advice=(),
@@ -100,25 +102,32 @@ def gradient_flow(
 
 
 def _cut(chain: Chain) -> tuple[str, ...]:
-    """The parts of the state that no error comes back through.
+    """The parts of the state that no error comes back through, at no step.
 
     **Raises** ``ValueError`` where that is the whole state.
     """
-    back, _ = chain.back(1, [torch.ones_like(leaf) for leaf in chain.links[1].after], loss=True, weights=False)
-    if all(error is None for error in back):
+    cut = set(chain.parts)
+    for k in range(1, len(chain)):
+        back, _ = chain.back(k, [torch.ones_like(leaf) for leaf in chain.links[k].after], loss=True, weights=False)
+        cut -= {part for part in cut if back[part.leaf] is not None}
+        if not cut:
+            break
+    if len(cut) == len(chain.parts):
         raise ValueError(
             f"{chain.name} cuts its state off: neither y nor the state after a step depends on the state before it by torch "
             "operations, so no gradient goes back through time. Look inside for .detach(), .data, .item(), NumPy or "
             "torch.no_grad(), or for a state that is not used; bptt.check(model, loss, sequence) tells which"
         )
-    return tuple(part.name for part in chain.parts if back[part.leaf] is None)
+    return tuple(part.name for part in chain.parts if part in cut)
 
 
-def _whole(chain: Chain, own: list[Errors]) -> tuple[Array, list[Tensor], Trouble | None]:
-    """The whole loss's error before each step ``[P, T]``, the implicit part of the gradient, and where the error breaks."""
+def _whole(chain: Chain, own: list[Errors]) -> tuple[Array, list[Tensor], Trouble | None, dict[str, tuple[int, ...]]]:
+    """The whole loss's error before each step ``[P, T]``, the implicit part of the gradient, where the error breaks first, and
+    the steps that let no error of the state after them pass."""
     steps = len(chain)
     found = np.full((len(chain.parts), steps), math.nan)
     after: list[Errors | None] = [None] * steps
+    severed: dict[str, tuple[int, ...]] = {}
     trouble = None
     for k in range(steps - 1, -1, -1):
         if not chain.links[k].before:
@@ -126,12 +135,31 @@ def _whole(chain: Chain, own: list[Errors]) -> tuple[Array, list[Tensor], Troubl
         passed = chain.back(k, after[k])[0]
         errors = [a if b is None else b if a is None else a + b for a, b in zip(passed, own[k], strict=True)]
         found[:, k] = chain.norms(errors)
+        arrived = after[k] or []
+        for part in chain.parts:
+            if passed[part.leaf] is None and part.leaf < len(arrived) and arrived[part.leaf] is not None:
+                severed[part.name] = (k, *severed.get(part.name, ()))
         bad = np.flatnonzero(~np.isfinite(found[:, k]))
         if len(bad) and trouble is None:
-            trouble = Trouble("backward", k, f"the error of {chain.parts[bad[0]].name} is {found[bad[0], k]}")
+            told = " and ".join(f"the error of {chain.parts[i].name} is {found[i, k]}" for i in bad)
+            trouble = Trouble("backward", k, f"{told} just before it")
         if k:
             after[k - 1] = errors
-    return found, chain.implicit(after), trouble
+    return found, chain.implicit(after), trouble, severed
+
+
+def _in_weights(chain: Chain, gradients: list[Tensor]) -> Trouble | None:
+    """The last step at which the gradient by a weight is not finite though all errors are; ``None`` where all is well."""
+    if np.isfinite(_norms(gradients)).all():
+        return None
+    errors: Errors | None = None
+    for k in range(len(chain) - 1, -1, -1):
+        passed, by = chain.back(k, errors, loss=True, weights=True)
+        for name, norm in zip(chain.parameters, _norms(by), strict=True):
+            if not math.isfinite(norm):
+                return Trouble("backward", k, f"the gradient by {name} is {norm}")
+        errors = passed
+    return None
 
 
 def _with_gradient(chain: Chain, own: list[Errors]) -> list[int]:
@@ -148,8 +176,8 @@ def _with_gradient(chain: Chain, own: list[Errors]) -> list[int]:
             found.append(t)
     if not found:
         raise ValueError(
-            f"no loss of these {len(chain)} steps has a gradient: are all targets left out, or the loss at its least? Give a "
-            "stretch with targets that count"
+            f"no loss of these {len(chain)} steps has a gradient: are all targets left out, is the loss at its least, or does "
+            "y pass through something whose derivative is zero everywhere (round, sign, argmax)?"
         )
     return found
 

@@ -35,5 +35,6 @@ def as_dict(result: Any) -> dict[str, Any]:
 
 
 def write_json(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
-    """Writes ``content`` to a file of its own."""
+    """Writes ``content`` to a file of its own, in a new folder where there is none."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")

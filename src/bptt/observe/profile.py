@@ -36,7 +36,7 @@ class Profile:
 
     - ``lags``, ``mean``, ``error`` (standard error; 0: exact, NaN: of one loss alone), ``seen`` (how many losses): ``[L]``.
     - ``horizon``: the least lag from which on φ is under 1 % of its greatest value, infinite where that was not reached;
-      ``horizon_low`` and ``horizon_high``: the same, one standard error below and above.
+      ``horizon_low`` and ``horizon_high``: the same, one standard error below and above (NaN of one loss alone).
     - ``decay`` β and ``scale``: the least-squares fit φ(lag) ≈ scale · β^lag from the greatest value down to 1e-4 of it; NaN
       where there are fewer than 3 such lags. Above 1 the gradient grows.
     """
@@ -54,9 +54,7 @@ class Profile:
     @property
     def time_constant(self) -> float:
         """Lags until the fitted decay has fallen to 1/e: -1/log β; infinite where it does not fall."""
-        if math.isnan(self.decay):
-            return math.nan
-        return -1 / math.log(self.decay) if 0 < self.decay < 1 else math.inf if self.decay >= 1 else 0.0
+        return lasting(math.log(self.decay)) if self.decay > 0 else self.decay  # 0, or NaN
 
     @property
     def growth(self) -> float:
@@ -65,6 +63,11 @@ class Profile:
 
     def to_dict(self) -> dict[str, Any]:
         return as_dict(self)
+
+
+def lasting(rate: float) -> float:
+    """Steps until what grows by ``rate`` nats a step has fallen to 1/e; infinite where it does not fall."""
+    return math.inf if rate >= 0 else -1 / rate
 
 
 def profile_of(values: Array, first_lag: int, population: int) -> Profile:
@@ -85,11 +88,11 @@ def _profile(values: Array, first_lag: int, population: int) -> Profile:
     error = np.sqrt(square / (seen - 1) / seen * unseen) if unseen else np.zeros_like(mean)
     lags = np.arange(first_lag, first_lag + last)
     scale, decay = _fit(lags, mean)
-    spread = np.nan_to_num(error)
-    return Profile(
-        lags, mean, error, seen, _horizon(lags, mean, mean), _horizon(lags, mean - spread, mean),
-        _horizon(lags, mean + spread, mean), decay, scale,
+    spread = np.where(np.isnan(error), mean, error)  # what one loss alone has seen may be off by all of it
+    low, high = (math.nan, math.nan) if unseen and len(values) < 2 else (
+        _horizon(lags, mean - spread, mean), _horizon(lags, mean + spread, mean)
     )  # fmt: skip
+    return Profile(lags, mean, error, seen, _horizon(lags, mean, mean), low, high, decay, scale)
 
 
 def _horizon(lags: NDArray[np.int64], values: Array, mean: Array) -> float:

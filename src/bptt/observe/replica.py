@@ -75,11 +75,21 @@ class Replica:
         """``cotangents [copies, n]`` times the step's Jacobian: row by row, v ↦ v J."""
         before, after = step
         joined = [(a, c) for a, c in zip(after, self.shaped(cotangents, after), strict=True) if a.requires_grad]
-        if not joined:
-            return torch.zeros_like(cotangents)
-        roots, seeds = zip(*joined, strict=True)
-        found = torch.autograd.grad(roots, before, seeds, allow_unused=True)
-        return self.flat(list(found), before).double()
+        found: list[Tensor | None] = [None]
+        if joined:
+            roots, seeds = zip(*joined, strict=True)
+            found = list(torch.autograd.grad(roots, before, seeds, allow_unused=True))
+        if all(part is None for part in found):
+            raise ValueError(
+                f"{self.name} cuts its state off: the state after a step does not depend on the state before it by torch "
+                "operations. Look inside for .detach(), .data, .item(), NumPy or torch.no_grad()"
+            )
+        product = self.flat(found, before).double()
+        if not bool(torch.isfinite(product).all()):
+            raise ValueError(
+                f"a Jacobian of {self.name} is not finite: bptt.observe.gradient_flow tells the step and the place"
+            )
+        return product
 
     def _find_dims(self) -> list[int]:
         """Where the rows are, in every differentiable leaf: the dimension that grows with them."""

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bptt.observe.advice import rounded
 from bptt.observe.flow import Flow
-from bptt.observe.profile import Profile
+from bptt.observe.profile import Array, Profile
 from bptt.through import Strategy, Truncated
 
-Array = NDArray[np.float64]
 _POINTS = 1500  # of a curve
 _COLUMNS = 160  # of the heat map
 _DIGITS = 4
@@ -44,7 +44,7 @@ def clipping(curves: Mapping[str, Any] | None) -> list[str]:
     """Advice where clipping was active nearly always."""
     if curves is None or curves["clipped"] is None or curves["clipped"] < _NEARLY_ALWAYS:
         return []
-    wider = f"{2 * float(np.median([norm for _, norm in curves['norm'] if norm is not None])):.2g}"
+    wider = rounded(2 * float(np.median([norm for _, norm in curves["norm"] if norm is not None])))
     return [
         f"Clipping was active in {curves['clipped']:.0%} of the logged updates: it acts as a smaller learning rate that "
         f"changes from update to update. Raise the limit above the usual norm (--clip {wider}, or clip={wider}) or lower the "
@@ -91,7 +91,6 @@ def flow_of(flow: Flow, through: Strategy | None) -> dict[str, Any]:
         "edges": edges.tolist(),
         "contributions": {name: _grid(table, edges) for name, table in tables.items()},
         "profiles": {name: _profile(profile) for name, profile in profiles.items()},
-        "ofContributions": _profile(flow.profile_of_contributions),
         "error": {name: [finite(v) for v in row] for name, row in zip(flow.parts, flow.error, strict=True)},
         "weights": [
             [weight.name, *map(finite, (weight.total, weight.explicit, weight.implicit, weight.cosine))]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bptt.observe.profile import Array
+from bptt.observe.profile import Array, lasting
 from bptt.observe.report_data import finite, indices
 from bptt.observe.spectrum import Spectrum
 from bptt.observe.units import Gate, Units
@@ -113,7 +113,7 @@ def _verdict(greatest: float) -> str:
     if greatest > 0.001:
         return "nats a step, the greatest Lyapunov exponent: errors grow in the long run"
     if greatest < -0.001:
-        return f"nats a step, the greatest Lyapunov exponent: errors fall to 1/e in {-1 / greatest:.3g} steps"
+        return f"nats a step, the greatest Lyapunov exponent: errors fall to 1/e in {lasting(greatest):.3g} steps"
     return "nats a step, the greatest Lyapunov exponent: errors neither die nor grow"
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from bptt.observe.chain import untouched
 from bptt.observe.plain import as_dict, write_json
-from bptt.observe.profile import Array
+from bptt.observe.profile import Array, lasting
 from bptt.observe.replica import Replica, exponents
 from bptt.state import State
 from bptt.through.base import whole
@@ -58,7 +58,7 @@ class Spectrum:
 
     def __repr__(self) -> str:
         greatest = float(self.lyapunov[0])
-        lasts = f"{-1 / greatest:.3g} steps to 1/e" if greatest < 0 else "errors do not die"
+        lasts = f"{lasting(greatest):.3g} steps to 1/e" if greatest < 0 else "errors do not die"
         return (
             f"Spectrum of {self.model} over {self.steps} steps, a state of {self.size}\n"
             f"  Lyapunov exponents  {greatest:.3g} to {self.lyapunov[-1]:.3g} nats a step ({lasts})\n"
@@ -102,11 +102,6 @@ def spectrum(
             )
         one = torch.eye(n, dtype=torch.float64)
         jacobians = [replica.vjp(step, one).cpu().numpy() for step in replica.run(n)][:steps]
-    for k, jacobian in enumerate(jacobians):
-        if not np.isfinite(jacobian).all():
-            raise ValueError(
-                f"the Jacobian of step {k + (state is None)} is not finite: bptt.observe.gradient_flow tells where it breaks"
-            )
     settled = _settled(settle, len(jacobians))
     q = np.eye(n)
     diagonals, log_dets = [], []

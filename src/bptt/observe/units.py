@@ -100,7 +100,8 @@ def units(model: nn.Module, sequence: Any, *, state: State = None, steps: int = 
     Cost: some two forward passes in calls of one step, without gradients. Not for what a layer computes inside in its own way:
     that is told by its state alone.
 
-    **Raises** ``ValueError`` for an empty sequence and what `bptt.evaluate` refuses.
+    **Raises** ``ValueError`` for an empty sequence, a module without a state, numbers that are not finite, and what
+    `bptt.evaluate` refuses.
     """
     steps = whole("steps", steps)
     call, source = Caller(model), reader(sequence)
@@ -117,12 +118,19 @@ def units(model: nn.Module, sequence: Any, *, state: State = None, steps: int = 
         with named_by_layers(model) as known:
             structure = None if call.whole is not None else call.structure(first)
         parts = () if structure is None else parts_of(structure, rows, known)
+        if call.whole is None and not parts:
+            raise ValueError(f"{type(model).__name__} carries no state: nothing passes from step to step")
         bounded = [_Bounded() for _ in parts]
         for start in range(0, end, stride):
             piece = source.read(start, start + stride)
             with watching(model) as calls, _activations(model) as plain:
                 y, state = call(piece, state, f"steps {start}..{start + stride}")
             _gates(calls, plain, piece, seen)
+            if not all(bool(torch.isfinite(leaf).all()) for leaf in (*differentiable(state), *differentiable(y))):
+                raise ValueError(
+                    f"the state or the output of {type(model).__name__} is not finite at step {start}: "
+                    "bptt.observe.gradient_flow tells where that begins"
+                )
             over_time.append(_norms(parts, state, rows, bounded))
             for leaf in states.leaves(y):
                 outputs.add(leaf)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from bptt.observe.advice import GROWS, LOSES, against_growth, against_vanishing
+from bptt.observe.advice import GROWS, LOSES, against_growth, against_vanishing, rounded
 from bptt.observe.flow import Flow
 from bptt.observe.units import Units
 from bptt.through import Strategy, Truncated
@@ -51,7 +51,7 @@ def warnings_of(seen: Seen, model: nn.Module, through: Strategy) -> list[Warned]
             Warned(
                 "clipping",
                 f"clipping is active in {seen.clipped:.0%} of the updates: the length of a step is set by clip={seen.clip:g}, "
-                f"not by the gradient, whose norm is about {seen.norm:.3g}. Try clip={2 * seen.norm:.2g}, or a lower lr",
+                f"not by the gradient, whose norm is about {seen.norm:.3g}. Try clip={rounded(2 * seen.norm)}, or a lower lr",
             )
         )
     return found
@@ -86,14 +86,14 @@ def _blows_up(seen: Seen, model: nn.Module) -> list[Warned]:
     if not (flow.profile.growth > GROWS or (seen.growth > 0.01 and flow.profile.decay > 1)):
         return []
     rate = math.exp(seen.growth) if math.isfinite(seen.growth) else flow.profile.decay
-    cause = f"the step Jacobians' spectral radius is above 1 (their product grows {rate:.3g}-fold a step)"
+    cause = f"the product of the step Jacobians has a spectral radius above 1 (it grows {rate:.3g}-fold a step)"
     if rate <= 1:
         cause = f"the step Jacobians stretch it at first (in the long run a step takes it to {rate:.3g} of itself)"
     return [
         Warned(
             "blows up",
             f"the gradient blows up: {flow.profile.growth:.3g}-fold on its way back over {flow.steps} steps, as {cause}. "
-            + against_growth(model),
+            + against_growth(model, seen.clip),
         )
     ]
 
@@ -111,6 +111,9 @@ def _too_short(flow: Flow, through: Truncated) -> list[Warned]:
         reach = (
             f"k2={k2} leaves the losses at the beginning of a window {max(0, k2 - k1)} lags, of a horizon of {flow.horizon:.0f}"
         )
-    wanted = int(min(flow.horizon, flow.steps)) + k1
-    text = f"{reach}, and loses {lost:.0%} of the gradient. Use bptt.Truncated(k1={k1}, k2={wanted})"
+    if math.isinf(flow.horizon):
+        cure = f"Use a k2 of more than {flow.steps}; how many are enough is seen by every(..., steps={2 * flow.steps})"
+    else:
+        cure = f"Use bptt.Truncated(k1={k1}, k2={int(flow.horizon) + k1})"
+    text = f"{reach}, and loses {lost:.0%} of the gradient. {cure}"
     return [Warned("truncation", text)]

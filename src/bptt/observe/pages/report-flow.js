@@ -31,6 +31,17 @@ function reachSection(flow) {
     });
 }
 
+const hues = ["var(--blue)", "var(--orange)", "var(--green)", "var(--purple)"];
+
+function errorSection(flow) {
+  const box = section("reach"), series = Object.entries(flow.error).map(([name, row], i) => ({
+    name, color: hues[i % 4], dash: i > 3 ? "5 4" : null, points: row.map((v, k) => [k, v]).filter((p) => p[1] > 0) })).filter((each) => each.points.length);
+  if (!series.length) return;
+  box.append(h("h3", {}, "The error at every step"), how("What the whole loss owes to the state just before each step, by layer and part of the state (h and c). It is summed over all later losses, so that it falls towards the end; where it grows steeply towards the beginning the gradient blows up on its way back."));
+  drawn("reach", (width) => lineChart(width, { series, xLabel: "step k", yLabel: "‖dE/ds_k‖", logY: true, height: 240, title: "Error at every step", of: "step", whole: true }));
+  box.append(legend(series), take("error", ["step", ...series.map((each) => each.name)], () => joined(series)));
+}
+
 function contributionsSection(flow) {
   section("contributions").append(
     how(`Row t: a loss${flow.exact ? "" : ` (${flow.lossSteps.length} of ${flow.losses}, sampled)`}. Column k: the step at which the weights were used. Dark: this loss teaches much through that step; from dark to faint are six powers of ten. At the right end of a row is the explicit part, left of it the implicit one.${flow.k2 === null ? "" : ` The orange line is the window of Truncated(k1=${flow.k1}, k2=${flow.k2}): what lies to its left is lost.`}`));
@@ -83,7 +94,7 @@ function heat(flow, name, width) {
 function truncationSection(flow) {
   const points = flow.byReach;
   section("truncation").append(how(`The share of all contributions that bptt.Truncated(k1=${flow.byReachK1}, k2) leaves out, against k2. Pick the least k2 whose loss you can bear: cost grows with k2/k1, memory with k2. Contributions that cancel each other count in full, so this is an upper limit of what is wrong with the sum.`));
-  if (flow.k2 !== null) section("truncation").append(keyed([percent(flow.lost), `lost by Truncated(k1=${flow.k1}, k2=${flow.k2})${flow.lostError ? `, ± ${percent(flow.lostError)}` : ""}`]));
+  if (flow.k2 !== null) section("truncation").append(keyed([flow.lost < 0.0005 && !(flow.exact && flow.lost === 0) ? "< 0.05 %" : percent(flow.lost), `lost by Truncated(k1=${flow.k1}, k2=${flow.k2})${flow.lostError ? `, ± ${percent(flow.lostError)}` : ""}`]));
   const series = [{ name: "share lost", color: "var(--blue)", points, dots: true }];
   const marks = flow.k2 !== null && flow.k2 <= flow.steps ? [{ x: flow.k2, label: `k2 = ${flow.k2}`, color: "var(--green)" }] : [];
   drawn("truncation", (width) => lineChart(width, { series, xLabel: "k2, steps", yLabel: "share lost", logX: true, zero: true, height: 260, marks, title: "Share of the contributions lost against k2", of: "k2 =" }));

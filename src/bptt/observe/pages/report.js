@@ -34,7 +34,7 @@ function trainingSection(curves) {
 function clippingSection(curves) {
   const box = section("clipping");
   if (curves.clip === null) {
-    box.append(h("p", {}, "This run does not clip. ", curves.greatest === null ? "" : `The greatest gradient norm in its log is ${number(curves.greatest)}.`));
+    box.append(h("p", {}, "This run does not clip the norm of its gradient. ", curves.greatest === null ? "" : `The greatest gradient norm in its log is ${number(curves.greatest)}.`));
     return;
   }
   box.append(
@@ -44,7 +44,7 @@ function clippingSection(curves) {
 
 function observedSection(observed) {
   const box = section("observed"), names = Object.keys(observed.series);
-  box.append(how("What the run saw when it looked at its gradient on the way. A horizon that shrinks, or a forget gate that closes, while the loss stays where it is means that the network gives up its memory; a growth or a Lyapunov exponent that rises announces an explosion."));
+  box.append(how("What the run saw when it looked at its gradient on the way. A horizon that shrinks, or a forget gate that closes, while the loss stays where it is means that the network gives up its memory; a growth or a Lyapunov exponent that rises announces an explosion. Where the horizon was beyond the steps looked at, their number stands in its place."));
   chosen("observed", "What ", names,
     (name, width) => lineChart(width, { series: [{ name, color: "var(--green)", points: observed.series[name], dots: observed.series[name].length <= 60 }], xLabel: "update", yLabel: name, height: 240, title: `${name} over updates`, of: "update" }),
     (name) => [take("observed", ["update", name], () => observed.series[name])]);
@@ -54,7 +54,7 @@ function observedSection(observed) {
 adviceSection();
 if (DATA.observed) observedSection(DATA.observed);
 else if (DATA.missing.observed) absent("observed", "observed");
-else section("observed").append(h("p", { class: "absent" }, "This run did not look at its gradient on the way. It does with ", h("code", {}, "bptt.Run(..., observe=bptt.observe.every(200))"), "."));
+else section("observed").append(h("p", { class: "absent" }, "This run did not look at its gradient on the way. It does with ", h("code", {}, "--observe 200"), ", or ", h("code", {}, "bptt.Run(..., observe=bptt.observe.every(200))"), "."));
 if (DATA.curves) { trainingSection(DATA.curves); clippingSection(DATA.curves); } else {
   absent("training", "log", "There is no log of a training.");
   absent("clipping", "log", "There is no log of a training.");
@@ -62,6 +62,7 @@ if (DATA.curves) { trainingSection(DATA.curves); clippingSection(DATA.curves); }
 if (DATA.flow) {
   if (DATA.flow.trouble) section("reach").append(h("p", { class: "note" }, `Not finite: ${DATA.flow.trouble}.`));
   reachSection(DATA.flow);
+  errorSection(DATA.flow);
   contributionsSection(DATA.flow);
   truncationSection(DATA.flow);
   weightsSection(DATA.flow);
