@@ -54,7 +54,7 @@ check_aarch64() {
 
 check_tidy() {
     has clang-tidy || return 0
-    for file in isa/baseline.cpp isa/choose.cpp sequence/rows.cpp sequence/team.cpp tests/selfcheck.cpp bench/phases.cpp; do
+    for file in isa/baseline.cpp isa/choose.cpp sequence/loans.cpp sequence/rows.cpp sequence/team.cpp tests/selfcheck.cpp bench/phases.cpp; do
         clang-tidy --quiet "$file" -- -std=c++20 -Iinclude -I. -DBPTT_PHASES -Wno-psabi 2> /dev/null
     done
 }

@@ -42,40 +42,24 @@ void pause() {
 #endif
 }
 
+constexpr std::size_t huge_page = std::size_t(1) << 21;
+
+// Memory that one thread keeps for its calls.
 struct Memory {
-    static constexpr std::size_t huge_page = std::size_t(1) << 21;
     // More than this is given back when the next call needs less.
     static constexpr std::size_t kept = std::size_t(1) << 28;
     void* at = nullptr;
     std::size_t size = 0;
 
     void release() {
-#ifdef _WIN32
-        _aligned_free(at);
-#else
-        std::free(at);
-#endif
+        free_large(at);
         at = nullptr;
         size = 0;
     }
     void* get(std::size_t bytes) {
         if (bytes <= size && (size <= kept || bytes > kept)) return at;
         release();
-        const bool large = bytes >= huge_page;
-        const std::size_t unit = large ? huge_page : 4096;
-        const std::size_t rounded = (bytes + unit - 1) / unit * unit;
-        if (rounded < bytes) throw std::bad_alloc();
-#ifdef _WIN32
-        at = _aligned_malloc(rounded, 4096);
-#else
-        at = std::aligned_alloc(unit, rounded);
-#endif
-        if (!at) throw std::bad_alloc();
-        size = rounded;
-#ifdef __linux__
-        if (large) madvise(at, size, MADV_HUGEPAGE);
-#endif
-        return at;
+        return at = allocate_large(bytes, &size);
     }
     ~Memory() { release(); }
 };
@@ -163,12 +147,37 @@ bool run_team(int threads, void (*part)(void*, int, Barrier&), void* context) {
 #endif
 }
 
+void* allocate_large(std::size_t bytes, std::size_t* size) {
+    const bool large = bytes >= huge_page;
+    const std::size_t unit = large ? huge_page : 4096;
+    const std::size_t rounded = (bytes + unit - 1) / unit * unit;
+    if (rounded < bytes) throw std::bad_alloc();
+#ifdef _WIN32
+    void* at = _aligned_malloc(rounded, 4096);
+#else
+    void* at = std::aligned_alloc(unit, rounded);
+#endif
+    if (!at) throw std::bad_alloc();
+#ifdef __linux__
+    if (large) madvise(at, rounded, MADV_HUGEPAGE);
+#endif
+    *size = rounded;
+    return at;
+}
+
+void free_large(void* at) noexcept {
+#ifdef _WIN32
+    _aligned_free(at);
+#else
+    std::free(at);
+#endif
+}
+
 void expect_to_fill([[maybe_unused]] void* at, [[maybe_unused]] std::size_t bytes) {
 #ifdef __linux__
-    constexpr std::size_t huge = Memory::huge_page;
-    const std::size_t skip = (huge - reinterpret_cast<std::uintptr_t>(at) % huge) % huge;
+    const std::size_t skip = (huge_page - reinterpret_cast<std::uintptr_t>(at) % huge_page) % huge_page;
     // A hint: where it is refused, pages are small.
-    if (at && bytes >= skip + huge) madvise(static_cast<char*>(at) + skip, (bytes - skip) / huge * huge, MADV_HUGEPAGE);
+    if (at && bytes >= skip + huge_page) madvise(static_cast<char*>(at) + skip, (bytes - skip) / huge_page * huge_page, MADV_HUGEPAGE);
 #endif
 }
 

@@ -44,6 +44,10 @@ bool run_team(int threads, void (*part)(void*, int, Barrier&), void* context);
 enum class Use { rows, work };
 void* scratch(Use use, std::size_t bytes);
 
+// Aligned to 128 bytes and more, in huge pages where it is large and the system has them; its true size. Throws std::bad_alloc.
+void* allocate_large(std::size_t bytes, std::size_t* size);
+void free_large(void* at) noexcept;
+
 // The caller's memory, which is about to be written: where it is fresh and large, in huge pages, for the system's work on small
 // ones takes as long as some products.
 void expect_to_fill(void* at, std::size_t bytes);

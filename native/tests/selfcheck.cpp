@@ -9,9 +9,11 @@
 #include <exception>
 #include <limits>
 #include <random>
+#include <thread>
 
 #include "reference.h"
 #include "sequence/kernels.h"
+#include "sequence/loans.h"
 
 namespace {
 
@@ -178,12 +180,56 @@ int checks(long layers, std::uint64_t seed, long threads, long largest) {
     return whole ? 0 : 1;
 }
 
+// Several threads borrow and give back; nobody may find another's mark in what is lent to him.
+bool loans_are_kept_apart() {
+    const auto borrow = [](std::size_t me, bool* right) {
+        for (std::size_t n = 0; n < 200; n++) {
+            bptt::Loan* loan = bptt::lend(bptt::least_loan + n % 5 * bptt::least_loan / 2);
+            auto* mark = static_cast<std::size_t*>(loan->at);
+            mark[0] = mark[loan->size / sizeof *mark - 1] = me;
+            std::this_thread::yield();
+            *right = *right && mark[0] == me && mark[loan->size / sizeof *mark - 1] == me;
+            bptt::give_back(loan);
+        }
+    };
+    bool right[3] = {true, true, true};
+    std::vector<std::thread> threads;
+    for (std::size_t n = 0; n < 3; n++) threads.emplace_back(borrow, n, &right[n]);
+    for (std::thread& thread : threads) thread.join();
+    return right[0] && right[1] && right[2];
+}
+
+bool loans_are_used_again() {
+    bptt::release_idle();
+    bptt::Loan* first = bptt::lend(bptt::least_loan);
+    void* const at = first->at;
+    bptt::give_back(first);
+    bool right = bptt::idle_bytes() == first->size;
+    bptt::Loan* large = bptt::lend(2 * bptt::least_loan);
+    bptt::Loan* again = bptt::lend(bptt::least_loan);
+    right = right && again->at == at && large->at != at && bptt::idle_bytes() == 0;
+    bptt::give_back(large);
+    bptt::give_back(again);
+    bptt::Loan* many[bptt::most_idle + 4];
+    for (bptt::Loan*& loan : many) loan = bptt::lend(bptt::least_loan);
+    for (bptt::Loan* loan : many) bptt::give_back(loan);
+    right = right && bptt::idle_bytes() <= bptt::most_idle * (2 * bptt::least_loan);
+    bptt::release_idle();
+    return right && bptt::idle_bytes() == 0;
+}
+
+int loans() {
+    const bool right = loans_are_used_again() && loans_are_kept_apart() && loans_are_used_again();
+    if (!right) std::printf("loans of memory: FAILED\n");
+    return right ? 0 : 1;
+}
+
 }  // namespace
 
 int main(int count, char** words) {
     const auto word = [&](int n, long otherwise) { return count > n ? std::strtol(words[n], nullptr, 10) : otherwise; };
     try {
-        return checks(word(1, 300), std::uint64_t(word(2, 1)), word(3, 3), word(4, 70));
+        return checks(word(1, 300), std::uint64_t(word(2, 1)), word(3, 3), word(4, 70)) | loans();
     } catch (const std::exception& error) {
         std::fprintf(stderr, "%s\n", error.what());
         return 2;
