@@ -47,8 +47,8 @@ BPTT_INLINE Vec<S> power_of_two(Whole<S> n) {
 template <class S>
 BPTT_INLINE Vec<S> scaled(Vec<S> v, Vec<S> n, [[maybe_unused]] Whole<S> shifted) {
 #if BPTT_VECTOR_BYTES == 64
-    if constexpr (sizeof(S) == 4) return (Vec<S>)_mm512_scalef_ps((__m512)v, (__m512)n);
-    else return (Vec<S>)_mm512_scalef_pd((__m512d)v, (__m512d)n);
+    if constexpr (sizeof(S) == 4) return (Vec<S>)_mm512_maskz_scalef_ps(0xffff, (__m512)v, (__m512)n);  // GCC warns of its header's plain ones
+    else return (Vec<S>)_mm512_maskz_scalef_pd(0xff, (__m512d)v, (__m512d)n);
 #else
     (void)n;
     // In two halves, for neither may leave the range.
@@ -67,7 +67,7 @@ template <class S>
 BPTT_INLINE Vec<S> reciprocal(Vec<S> d) {
 #if BPTT_VECTOR_BYTES == 64
     if constexpr (sizeof(S) == 4) {
-        const Vec<S> near = (Vec<S>)_mm512_rcp14_ps((__m512)d);
+        const Vec<S> near = (Vec<S>)_mm512_maskz_rcp14_ps(0xffff, (__m512)d);
         return near + near * (S(1) - d * near);
     }
 #endif

@@ -22,7 +22,7 @@ constexpr long inner_block = 1024;
 constexpr int ahead = 8;
 
 // One summand of a product: K inner steps of A times panels of B that lie ps apart.
-// A lies [i][k], rows lda apart; or, where a tile is told that it is packed, [k][R].
+// A lies [i][k], rows lda apart; or, where a tile is told that it is transposed, [k][i], steps lda apart.
 template <class S>
 struct Term {
     const S* A;
@@ -33,9 +33,11 @@ struct Term {
 
 // C[i][p·cs + v] = init[i][p·cs + v] + Σ_terms Σ_k A[i][k] B[p·ps + k·N·V + v], for R rows and P panels of N vectors.
 // init may be C, or null for zero.
-template <class S, int R, int P, int N, bool Packed>
+template <class S, int R, int P, int N, bool Transposed>
 [[gnu::noinline]] void tile(const Term<S>* term, int terms, const S* init, long ldi, S* C, long ldc, long cs) {
-    Vec<S> sum[R][P * N] = {};
+    // A small tile's sums are chains too few to keep the arithmetic units busy: every so many inner steps have their own.
+    constexpr int chains = R * P * N >= 8 ? 1 : R * P * N >= 4 ? 2 : 4;
+    Vec<S> sum[chains][R][P * N] = {};
     for (int i = 0; i < R; i++)
         for (int p = 0; p < P; p++)
             for (int v = 0; v < N; v++) __builtin_prefetch(C + i * ldc + p * cs + v * V<S>, 1);
@@ -44,14 +46,14 @@ template <class S, int R, int P, int N, bool Packed>
         const long ps = term->ps, lda = term->lda;
         // Three rows to a pointer: x86 addresses base, base + lda and base + 2 lda without another register. The empty assembly
         // keeps the compiler from making them one pointer and a dozen offsets again.
-        constexpr int group = Packed ? R : 3;
+        constexpr int group = Transposed ? R : 3;
+        const long next = Transposed ? lda : 1;
         const S* row[(R + group - 1) / group];
         for (int g = 0; g * group < R; g++) {
-            row[g] = term->A + g * group * (Packed ? 1 : lda);
+            row[g] = term->A + g * group * (Transposed ? 1 : lda);
             asm("" : "+r"(row[g]));
         }
-#pragma GCC unroll 4
-        for (long k = term->K; k > 0; k--) {
+        const auto inner_step = [&](int chain) {
             Vec<S> b[P * N];
             for (int p = 0; p < P; p++)
                 for (int v = 0; v < N; v++) {
@@ -59,29 +61,39 @@ template <class S, int R, int P, int N, bool Packed>
                     // With one row the loads alone keep their unit busy.
                     if constexpr (R > 1) __builtin_prefetch(B + p * ps + (ahead * N + v) * V<S>);
                 }
-            if constexpr (Packed) __builtin_prefetch(row[0] + 2 * ahead * R);
+            if constexpr (Transposed) __builtin_prefetch(row[0] + 2 * ahead * next);
             for (int i = 0; i < R; i++) {
-                const Vec<S> a = splat(row[i / group][(i % group) * (Packed ? 1 : lda)]);
-                for (int q = 0; q < P * N; q++) sum[i][q] += a * b[q];
+                const Vec<S> a = splat(row[i / group][(i % group) * (Transposed ? 1 : lda)]);
+                for (int q = 0; q < P * N; q++) sum[chain][i][q] += a * b[q];
             }
             B += N * V<S>;
-            for (const S*& at : row) at += Packed ? R : 1;
-        }
+            for (const S*& at : row) at += next;
+        };
+        long k = term->K;
+        if constexpr (chains > 1)
+            for (; k >= chains; k -= chains)
+                for (int chain = 0; chain < chains; chain++) inner_step(chain);
+#pragma GCC unroll 4
+        for (; k > 0; k--) inner_step(0);
     }
+    for (int apart = chains / 2; apart > 0; apart /= 2)
+        for (int chain = 0; chain < apart; chain++)
+            for (int i = 0; i < R; i++)
+                for (int q = 0; q < P * N; q++) sum[chain][i][q] += sum[chain + apart][i][q];
     for (int i = 0; i < R; i++)
         for (int p = 0; p < P; p++)
             for (int v = 0; v < N; v++) {
                 const long at = p * cs + v * V<S>;
                 const Vec<S> start = init ? load(init + i * ldi + at) : Vec<S>{};
-                store(C + i * ldc + at, start + sum[i][p * N + v]);
+                store(C + i * ldc + at, start + sum[0][i][p * N + v]);
             }
 }
 
-template <class S, int P, int N, bool Packed, int R = 1>
+template <class S, int P, int N, bool Transposed, int R = 1>
 BPTT_INLINE void tile_of(long rows, const Term<S>* term, int terms, const S* init, long ldi, S* C, long ldc, long cs) {
     if constexpr (R <= MR && R * P * 2 <= accumulators) {
-        if (rows == R) return tile<S, R, P, N, Packed>(term, terms, init, ldi, C, ldc, cs);
-        tile_of<S, P, N, Packed, R + 1>(rows, term, terms, init, ldi, C, ldc, cs);
+        if (rows == R) return tile<S, R, P, N, Transposed>(term, terms, init, ldi, C, ldc, cs);
+        tile_of<S, P, N, Transposed, R + 1>(rows, term, terms, init, ldi, C, ldc, cs);
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include "gates.h"
 #include "layout.h"
+#include "micro/unpacked.h"
 #include "phases.h"
 #include "team.h"
 #include "weights.h"
@@ -21,8 +22,8 @@ public:
         const auto packed = [&](long K, long columns, bool wanted) {
             return Packed<S>{carve.take<S>(wanted ? Packed<S>::size(K, columns) : 0), K, columns};
         };
-        wx = packed(depth, s.I, f.dx);
-        wh = packed(depth, layout.Y, true);
+        wx = packed(depth, s.I, f.dx && !unpacked);
+        wh = packed(depth, layout.Y, !unpacked);
         wr = packed(s.P, s.H, s.P);
         zeros = carve.take<S>(most(layout.ldc, layout.Y));
         c0 = carve.take<S>(s.cell == Cell::lstm ? s.B * layout.ldc : 0);
@@ -94,8 +95,8 @@ private:
 
     void prepare(int thread) {
         BPTT_PHASE(prepare, thread);
-        pack_gates(f.w_hh, wh, layout.slots.h_gate, thread);
-        if (f.dx) pack_gates(f.w_ih, wx, layout.slots.x_gate, thread);
+        if (!unpacked) pack_gates(f.w_hh, wh, layout.slots.h_gate, thread);
+        if (f.dx && !unpacked) pack_gates(f.w_ih, wx, layout.slots.x_gate, thread);
         if (s.P) {
             const Range panels = share(wr.panels(), split.threads, thread);
             for (long p = panels.begin; p < panels.end; p++) pack_rows(f.w_hr, s.H, s.P, s.P, p, wr.panel(p));
@@ -146,7 +147,7 @@ private:
         const S* A = D + r.begin * error_ld + layout.slots.h_slot * layout.Hp;
         if (rows.kind_of(t) != Rows::scattered) {
             S* C = dh + (rows.at(r.begin) - t * s.B) * dh_ld;
-            product<S>(M, A, error_ld, wh, p, p + side, C, dh_ld, C, dh_ld);
+            state_product(M, A, p, side, C, dh_ld, C, dh_ld);
             if (s.clip_step > limit_of_numbers()) return;
             for (long i = 0; i < M; i++)
                 for (long v = at; v < at + width; v += V<S>) store(C + i * dh_ld + v, clamp<S>(load(C + i * dh_ld + v), S(s.clip_step)));
@@ -154,13 +155,25 @@ private:
         }
         constexpr long ld = NR<S> * side_by_side;
         S* made = strip + thread * s.B * ld;
-        product<S>(M, A, error_ld, wh, p, p + side, nullptr, 0, made - at, ld);
+        state_product(M, A, p, side, nullptr, 0, made - at, ld);
         for (long i = 0; i < M; i++) {
             S* to = dh + (rows.at(r.begin + i) - t * s.B) * dh_ld + at;
             const bool fresh = rows.before(r.begin + i, t) == Rows::fresh;
             for (long v = 0; v < width; v += V<S>)
                 store(to + v, fresh ? Vec<S>{} : clamp<S>(load(to + v) + load(made + i * ld + v), S(s.clip_step)));
         }
+    }
+
+    void state_product(long M, const S* A, long p, long side, const S* init, long ldi, S* C, long ldc) const {
+        if (!unpacked) return product<S>(M, A, error_ld, wh, p, p + side, init, ldi, C, ldc);
+        const long end = least(round_up(layout.Y, V<S>), (p + side) * NR<S>);
+        gate_rows_product<S>(M, A, error_ld, gate_rows(f.w_hh, layout.Y, layout.slots.h_gate), p * NR<S>, end, init, ldi, C, ldc);
+    }
+
+    GateRows<S> gate_rows(const S* W, long n, const int* gate) const {
+        GateRows<S> made{W, n, s.H, layout.Hp, {}, layout.slots.gates};
+        for (int g = 0; g < made.gates; g++) made.row[g] = gate[g] * s.H;
+        return made;
     }
 
     static S limit_of_numbers() { return sizeof(S) == 4 ? S(3.4028234663852886e38) : S(1.7976931348623157e308); }
@@ -269,7 +282,8 @@ private:
             const S* A = D + r0 * error_ld + layout.slots.x_slot * layout.Hp;
             S* C = direct ? f.dx + r0 * s.I : x_rows + thread * block_rows * x_ld;
             const long ld = direct ? s.I : x_ld;
-            product<S>(M, A, error_ld, wx, 0, wx.panels(), nullptr, 0, C, ld);
+            if (unpacked) gate_rows_product<S>(M, A, error_ld, gate_rows(f.w_ih, s.I, layout.slots.x_gate), 0, ld, nullptr, 0, C, ld);
+            else product<S>(M, A, error_ld, wx, 0, wx.panels(), nullptr, 0, C, ld);
             if (direct) continue;
             for (long i = 0; i < M; i++) copy(f.dx + rows.at(r0 + i) * s.I, C + i * ld, s.I);
         }
@@ -288,6 +302,7 @@ private:
     const Layout<S> layout;
     const Rows& rows;
     const Partition split;
+    const bool unpacked = rows.N <= unpacked_rows;
     Packed<S> wx, wh, wr;
     S *zeros, *c0, *dc, *dh, *errors, *outer, *inner, *strip, *x_rows;
     long dh_ld, error_ld, outer_ld, inner_ld, x_ld;

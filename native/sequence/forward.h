@@ -4,6 +4,7 @@
 
 #include "gates.h"
 #include "layout.h"
+#include "micro/unpacked.h"
 #include "phases.h"
 #include "team.h"
 
@@ -17,8 +18,8 @@ public:
     ForwardPass(const Forward<S>& forward, const Rows& compact, Partition partition, void* memory)
         : f(forward), s(forward.shape), layout(s), rows(compact), split(partition) {
         Carve carve(memory);
-        wx = {carve.take<S>(GatePanels<S>::size(layout, s.I)), s.I, &layout};
-        wh = {carve.take<S>(GatePanels<S>::size(layout, layout.Y)), layout.Y, &layout};
+        wx = {carve.take<S>(unpacked ? 0 : GatePanels<S>::size(layout, s.I)), s.I, &layout};
+        wh = {carve.take<S>(unpacked ? 0 : GatePanels<S>::size(layout, layout.Y)), layout.Y, &layout};
         bias = carve.take<S>(layout.ldg);
         zeros = carve.take<S>(most(layout.ldc, layout.Y));
         c0 = carve.take<S>(s.cell == Cell::lstm ? s.B * layout.ldc : 0);
@@ -75,7 +76,7 @@ private:
     void prepare(int thread) {
         BPTT_PHASE(prepare, thread);
         const long G = layout.slots.gates, all = layout.panels * G;
-        const Range packs = share(2 * all, split.threads, thread);
+        const Range packs = share(unpacked ? 0 : 2 * all, split.threads, thread);
         for (long n = packs.begin; n < packs.end; n++) {
             const bool input = n < all;
             const long j = n % all / G, g = n % G;
@@ -106,9 +107,10 @@ private:
     }
 
     bool sums_at_once() const {
+        if (unpacked) return true;
         const double M = double(rows.N) / double(s.T) / (split.by_rows ? split.threads : 1);
         const long bytes = layout.slots.gates * layout.Hp * (layout.Y + s.I) * long(sizeof(S));
-        return M >= 8 && (bytes <= 2 * near_bytes || M >= 64);
+        return M >= 4 && (bytes <= 2 * near_bytes || M >= 64);
     }
 
     long x_height() const { return most(block_rows, s.B); }
@@ -231,6 +233,7 @@ private:
     // The sums behind the gates of `side` panels of units: all of them, or what the state adds to what the input has made.
     void gate_sums(long j, long side, long M, const Term<S>& input, const Term<S>& state, S* gates, [[maybe_unused]] int thread) {
         BPTT_PHASE(state, thread);
+        if (unpacked) return unpacked_sums(j * NR<S>, (j + side - 1) * NR<S> + layout.width(j + side - 1), M, input, state, gates);
         const long panels = layout.slots.gates == 1 ? side : layout.slots.gates;
         if (!at_once) {
             const Term<S> term = with(state, wh, j, 0);
@@ -245,6 +248,22 @@ private:
         sum(j, 0, 1, M, &first, 1, bias, 0, gates);
         sum(j, 1, 2, M, both, 2, bias, 0, gates);
         sum(j, 3, 1, M, &last, 1, bias, 0, gates);
+    }
+
+    void unpacked_sums(long u0, long u1, long M, const Term<S>& input, const Term<S>& state, S* gates) const {
+        const Slots& slots = layout.slots;
+        for (long u = u0; u < u1; u += V<S>)
+            for (long slot = 0; slot < slots.slots; slot++) {
+                const long at = layout.place(slot, u), x = slot - slots.x_slot, h = slot - slots.h_slot;
+                for (long i = 0; i < M; i++) {
+                    Vec<S> sum = load(bias + at);
+                    if (x >= 0 && x < slots.gates)
+                        sum += inner_products<S>(input.A + i * input.lda, f.w_ih + (slots.x_gate[x] * s.H + u) * s.I, s.I, s.H - u);
+                    if (h >= 0 && h < slots.gates)
+                        sum += inner_products<S>(state.A + i * state.lda, f.w_hh + (slots.h_gate[h] * s.H + u) * layout.Y, layout.Y, s.H - u);
+                    store(gates + i * layout.ldg + at, sum);
+                }
+            }
     }
 
     void activate(const StepForward<S>& e, long M, long u0, long u1) {
@@ -286,6 +305,7 @@ private:
     const Layout<S> layout;
     const Rows& rows;
     const Partition split;
+    const bool unpacked = rows.N <= unpacked_rows;
     // Each step makes its input's products together with its state's, so that the sums never leave the registers; else they are
     // made for many steps at once, which reads W_ih less often.
     const bool at_once = sums_at_once();

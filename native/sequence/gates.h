@@ -45,33 +45,68 @@ BPTT_INLINE void fetch(const StepForward<S>& s, long i, long u0, long u1) {
     if (s.c.base || s.c.table) fetch(s.c, i, u0, u1), fetch(s.c_before, i, u0, u1);
 }
 
+// Vectors of units whose gates are made together, where the registers allow: one alone is a chain of operations that leaves the
+// arithmetic units waiting.
+#if BPTT_VECTOR_BYTES == 64
+constexpr int together = 2;
+#else
+constexpr int together = 1;
+#endif
+
+template <int n>
+struct Vectors {
+    static constexpr int value = n;
+};
+
+// Calls use(vectors, u) for the units from u0 to u1, `together` vectors of one panel at a time.
+template <class S, class Use>
+BPTT_INLINE void each_group(const Layout<S>& layout, long u0, long u1, Use use) {
+    for (long u = u0; u < u1;) {
+        if (together == 1 || layout.width(u / NR<S>) < NR<S>) use(Vectors<1>{}, u), u += V<S>;
+        else use(Vectors<together>{}, u), u += together * V<S>;
+    }
+}
+
 template <class S, Activation F>
 void rnn_forward(const StepForward<S>& s, long rows, long u0, long u1) {
-    for (long i = 0; i < rows; i++)
-        for (long u = u0; u < u1; u += V<S>) {
-            Vec<S> a = load(s.gates + i * s.ldg + u);
-            if constexpr (F == Activation::tanh) a = hyperbolic<S>(a);
-            if constexpr (F == Activation::relu) a = at_least<S>(a, S(0));
-            store_first(s.h[i] + u, a, s.H - u);
-        }
+    for (long i = 0; i < rows; i++) {
+        const S* from = s.gates + i * s.ldg;
+        S* to = s.h[i];
+        each_group<S>(*s.layout, u0, u1, [&](auto vectors, long u) {
+            constexpr int W = decltype(vectors)::value;
+            Vec<S> a[W];
+            for (int w = 0; w < W; w++) a[w] = load(from + u + w * V<S>);
+            if constexpr (F == Activation::tanh) squash<S, 0, W>(a);
+            for (int w = 0; w < W; w++) {
+                if constexpr (F == Activation::relu) a[w] = at_least<S>(a[w], S(0));
+                store_first(to + u + w * V<S>, a[w], s.H - u - w * V<S>);
+            }
+        });
+    }
 }
 
 template <class S>
 void gru_forward(const StepForward<S>& s, long rows, long u0, long u1) {
     for (long i = 0; i < rows; i++) {
         if (i + rows_ahead < rows) fetch(s, i + rows_ahead, u0, u1);
-        for (long u = u0; u < u1; u += V<S>) {
+        each_group<S>(*s.layout, u0, u1, [&](auto vectors, long u) {
+            constexpr int W = decltype(vectors)::value;
             const Place<S> at(*s.layout, u);
             S* g = s.gates + i * s.ldg + at.first;
-            Vec<S> rz[] = {load(g + at.apart), load(g + 2 * at.apart)};
-            squash<S, 2, 0>(rz);
-            const Vec<S> r = rz[0], z = rz[1], n = hyperbolic<S>(load(g) + r * load(g + 3 * at.apart));
-            store(g, n);
-            store(g + at.apart, r);
-            store(g + 2 * at.apart, z);
-            const Vec<S> before = load_first(s.h_before[i] + u, s.H - u);
-            store_first(s.h[i] + u, n + z * (before - n), s.H - u);
-        }
+            Vec<S> rz[2 * W], n[W];
+            for (int w = 0; w < W; w++) rz[w] = load(g + at.apart + w * V<S>), rz[W + w] = load(g + 2 * at.apart + w * V<S>);
+            squash<S, 2 * W, 0>(rz);
+            for (int w = 0; w < W; w++) n[w] = load(g + w * V<S>) + rz[w] * load(g + 3 * at.apart + w * V<S>);
+            squash<S, 0, W>(n);
+            for (int w = 0; w < W; w++) {
+                const long v = u + w * V<S>;
+                store(g + w * V<S>, n[w]);
+                store(g + at.apart + w * V<S>, rz[w]);
+                store(g + 2 * at.apart + w * V<S>, rz[W + w]);
+                const Vec<S> before = load_first(s.h_before[i] + v, s.H - v);
+                store_first(s.h[i] + v, n[w] + rz[W + w] * (before - n[w]), s.H - v);
+            }
+        });
     }
 }
 
@@ -79,20 +114,31 @@ template <class S>
 void lstm_forward(const StepForward<S>& s, long rows, long u0, long u1) {
     for (long i = 0; i < rows; i++) {
         if (i + rows_ahead < rows) fetch(s, i + rows_ahead, u0, u1);
-        for (long u = u0; u < u1; u += V<S>) {
+        each_group<S>(*s.layout, u0, u1, [&](auto vectors, long u) {
+            constexpr int W = decltype(vectors)::value;
             const Place<S> at(*s.layout, u);
             S* gates = s.gates + i * s.ldg + at.first;
-            Vec<S> ifog[] = {load(gates), load(gates + at.apart), load(gates + 3 * at.apart), load(gates + 2 * at.apart)};
-            squash<S, 3, 1>(ifog);
-            const Vec<S> in = ifog[0], f = ifog[1], o = ifog[2], g = ifog[3];
-            const Vec<S> c = f * load(s.c_before[i] + u) + in * g;
-            store(gates, in);
-            store(gates + at.apart, f);
-            store(gates + 2 * at.apart, g);
-            store(gates + 3 * at.apart, o);
-            store(s.c[i] + u, c);
-            store_first(s.h[i] + u, o * hyperbolic<S>(c), s.H - u);
-        }
+            Vec<S> ifog[4 * W], c[W], squashed[W];
+            for (int w = 0; w < W; w++) {
+                ifog[w] = load(gates + w * V<S>);
+                ifog[W + w] = load(gates + at.apart + w * V<S>);
+                ifog[2 * W + w] = load(gates + 3 * at.apart + w * V<S>);
+                ifog[3 * W + w] = load(gates + 2 * at.apart + w * V<S>);
+            }
+            squash<S, 3 * W, W>(ifog);
+            for (int w = 0; w < W; w++) {
+                c[w] = ifog[W + w] * load(s.c_before[i] + u + w * V<S>) + ifog[w] * ifog[3 * W + w];
+                squashed[w] = c[w];
+                store(gates + w * V<S>, ifog[w]);
+                store(gates + at.apart + w * V<S>, ifog[W + w]);
+                store(gates + 2 * at.apart + w * V<S>, ifog[3 * W + w]);
+                store(gates + 3 * at.apart + w * V<S>, ifog[2 * W + w]);
+                store(s.c[i] + u + w * V<S>, c[w]);
+            }
+            squash<S, 0, W>(squashed);
+            for (int w = 0; w < W; w++)
+                store_first(s.h[i] + u + w * V<S>, ifog[2 * W + w] * squashed[w], s.H - u - w * V<S>);
+        });
     }
 }
 
@@ -129,14 +175,19 @@ BPTT_INLINE Vec<S> output_error(const StepBackward<S>& s, long i, long u) {
 }
 
 template <class S>
+BPTT_INLINE void fetch_errors(const StepBackward<S>& s, long i, long u0, long u1) {
+    for (long u = u0; u < u1; u += V<S>)
+        for (long slot = 0; slot < s.layout->slots.slots; slot++) __builtin_prefetch(s.errors + i * s.lde + slot * s.Hp + u, 1);
+    if (s.dy.base || s.dy.table) fetch(s.dy, i, u0, u1);
+}
+
+template <class S>
 BPTT_INLINE void fetch(const StepBackward<S>& s, long i, long u0, long u1) {
     const Layout<S>& layout = *s.layout;
     const S* gates = s.gates + i * s.ldg;
     for (long at = layout.place(0, u0); at < layout.place(0, u0) + (u1 - u0) * layout.slots.slots; at += V<S>)
         __builtin_prefetch(gates + at);
-    for (long u = u0; u < u1; u += V<S>)
-        for (long slot = 0; slot < layout.slots.slots; slot++) __builtin_prefetch(s.errors + i * s.lde + slot * s.Hp + u, 1);
-    if (s.dy.base || s.dy.table) fetch(s.dy, i, u0, u1);
+    fetch_errors(s, i, u0, u1);
     if (!s.c) return fetch(s.h_before, i, u0, u1);
     for (long u = u0; u < u1; u += V<S>) __builtin_prefetch(s.c + i * s.ldc + u);
     fetch(s.c_before, i, u0, u1);
@@ -145,7 +196,9 @@ BPTT_INLINE void fetch(const StepBackward<S>& s, long i, long u0, long u1) {
 
 template <class S, Activation F>
 void rnn_backward(const StepBackward<S>& s, long rows, long u0, long u1) {
-    for (long i = 0; i < rows; i++)
+    const bool far = s.Hp * rows > 4096;  // so little work for each element that fetching what is near would cost as much
+    for (long i = 0; i < rows; i++) {
+        if (far && i + rows_ahead < rows) fetch(s.h, i + rows_ahead, u0, u1), fetch_errors(s, i + rows_ahead, u0, u1);
         for (long u = u0; u < u1; u += V<S>) {
             Vec<S> d = output_error(s, i, u);
             const Vec<S> h = load_first(s.h[i] + u, s.H - u);
@@ -154,6 +207,7 @@ void rnn_backward(const StepBackward<S>& s, long rows, long u0, long u1) {
             store(s.errors + i * s.lde + u, d);
             store(s.dh[i] + u, Vec<S>{});
         }
+    }
 }
 
 template <class S>
@@ -182,21 +236,28 @@ void lstm_backward(const StepBackward<S>& s, long rows, long u0, long u1) {
     for (long i = 0; i < rows; i++) {
         const bool fresh = s.prev && s.prev[i] == Rows::fresh;
         if (i + rows_ahead < rows) fetch(s, i + rows_ahead, u0, u1);
-        for (long u = u0; u < u1; u += V<S>) {
-            const Place<S> at(*s.layout, u);
-            const S* gates = s.gates + i * s.ldg + at.first;
-            S* e = s.errors + i * s.lde + u;
-            const Vec<S> in = load(gates), f = load(gates + at.apart);
-            const Vec<S> g = load(gates + 2 * at.apart), o = load(gates + 3 * at.apart);
-            const Vec<S> d = output_error(s, i, u), tc = hyperbolic<S>(load(s.c + i * s.ldc + u)), through = d * o;
-            const Vec<S> dc = load(s.dc[i] + u) + (through - through * (tc * tc));
-            store(e, dc * g * (in - in * in));
-            store(e + s.Hp, dc * load(s.c_before[i] + u) * (f - f * f));
-            store(e + 2 * s.Hp, dc * in * (S(1) - g * g));
-            store(e + 3 * s.Hp, d * tc * (o - o * o));
-            store(s.dc[i] + u, fresh ? Vec<S>{} : clamp<S>(dc * f, s.limit));
-            if (!s.outer) store(s.dh[i] + u, Vec<S>{});
-        }
+        each_group<S>(*s.layout, u0, u1, [&](auto vectors, long first) {
+            constexpr int W = decltype(vectors)::value;
+            Vec<S> squashed[W];
+            for (int w = 0; w < W; w++) squashed[w] = load(s.c + i * s.ldc + first + w * V<S>);
+            squash<S, 0, W>(squashed);
+            for (int w = 0; w < W; w++) {
+                const long u = first + w * V<S>;
+                const Place<S> at(*s.layout, u);
+                const S* gates = s.gates + i * s.ldg + at.first;
+                S* e = s.errors + i * s.lde + u;
+                const Vec<S> in = load(gates), f = load(gates + at.apart);
+                const Vec<S> g = load(gates + 2 * at.apart), o = load(gates + 3 * at.apart);
+                const Vec<S> d = output_error(s, i, u), tc = squashed[w], through = d * o;
+                const Vec<S> dc = load(s.dc[i] + u) + (through - through * (tc * tc));
+                store(e, dc * g * (in - in * in));
+                store(e + s.Hp, dc * load(s.c_before[i] + u) * (f - f * f));
+                store(e + 2 * s.Hp, dc * in * (S(1) - g * g));
+                store(e + 3 * s.Hp, d * tc * (o - o * o));
+                store(s.dc[i] + u, fresh ? Vec<S>{} : clamp<S>(dc * f, s.limit));
+                if (!s.outer) store(s.dh[i] + u, Vec<S>{});
+            }
+        });
     }
 }
 

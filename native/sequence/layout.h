@@ -54,11 +54,11 @@ BPTT_INLINE long spread(long n) {
     return collides<S>(ld) ? ld + most(line<S>, V<S>) : ld;
 }
 
-// As a left operand: 14 rows of 16 lines each shall fill the first cache evenly.
+// As a left operand: 14 rows of 16 lines each shall fill the first cache evenly, and so shall one line of many rows.
 template <class S>
 BPTT_INLINE long spread_operand(long n) {
     const long lines = (round_up(n, V<S>) + line<S> - 1) / line<S>;
-    if (lines < 32) return lines * line<S>;
+    if (lines < 32) return (lines | 1) * line<S>;
     return (lines + ((20 - lines) % 64 + 64) % 64) * line<S>;
 }
 

@@ -24,6 +24,7 @@ public:
         input = target(f->dw_ih, gate_rows, s.I, carve);
         state = target(f->dw_hh, gate_rows, l.Y, carve);
         projection = target(f->dw_hr, s.P, s.H, carve);
+        packs_left = most(input.ld + state.ld, projection.ld) > packing_pays;
         sums = carve.take<S>(f->db_ih || f->db_hh ? l.slots.slots * l.Hp : 0);
         left = carve.take<S>(threads * left_size());
     }
@@ -80,6 +81,9 @@ private:
 
     // Blocks of the left operand packed at a time: they stay in the second cache while the panels of the right one pass.
     static constexpr long group = 5;
+    // With fewer columns of the right operand packing the left one takes longer than it saves; so many inner steps of it then stay
+    // in the first cache.
+    static constexpr long packing_pays = 128, unpacked_depth = 256;
 
     long left_size() const { return round_up(group * MR * depth + V<S>, 32); }
 
@@ -126,29 +130,38 @@ private:
     template <class Uses>
     void blocks(Range part, long per_slot, long height, const S* A, long lda, long apart, long K, int thread, Uses uses) {
         S* const mine = left + thread * left_size();
+        const long inner = packs_left ? K : least(K, unpacked_depth);
         for (long n0 = part.begin; n0 < part.end;) {
             const long slot = n0 / per_slot;
             const long n1 = least(least(n0 + group, part.end), (slot + 1) * per_slot);
             const auto edge = [&](long n) { return height * (n - slot * per_slot) / per_slot; };
-            S* to = mine;
-            for (long n = n0; n < n1; n++) {
-                pack_block(A + slot * apart + edge(n), lda, edge(n + 1) - edge(n), K, to);
-                to += (edge(n + 1) - edge(n)) * K;
-            }
-            uses(slot, [&](const Target& t, long row) {
-                for (long v = 0; v < t.ld; v += NR<S>) {
-                    const S* from = mine;
-                    for (long n = n0; n < n1; n++) {
-                        const long u = edge(n), R = edge(n + 1) - u;
-                        S* C = t.made + (row + u) * t.ld + v;
-                        const S* init = any ? C : nullptr;
-                        const Term<S> term{from, 0, t.right + v * K, 0, K};
-                        if (t.ld - v >= NR<S>) tile_of<S, 1, 2, true>(R, &term, 1, init, t.ld, C, t.ld, 0);
-                        else tile_of<S, 1, 1, true>(R, &term, 1, init, t.ld, C, t.ld, 0);
-                        from += R * K;
-                    }
+            const S* const columns = A + slot * apart;
+            if (packs_left) {
+                S* to = mine;
+                for (long n = n0; n < n1; n++) {
+                    pack_block(columns + edge(n), lda, edge(n + 1) - edge(n), K, to);
+                    to += (edge(n + 1) - edge(n)) * K;
                 }
-            });
+            }
+            for (long k = 0; k < K; k += inner)
+                uses(slot, [&](const Target& t, long row) {
+                    const long deep = least(inner, K - k);
+                    const bool first = !any && k == 0;
+                    for (long v = 0; v < t.ld; v += NR<S>) {
+                        const long width = least(NR<S>, t.ld - v);
+                        const S* from = mine;
+                        for (long n = n0; n < n1; n++) {
+                            const long u = edge(n), R = edge(n + 1) - u;
+                            S* C = t.made + (row + u) * t.ld + v;
+                            const S* right = t.right + v * K + k * width;
+                            const Term<S> term = packs_left ? Term<S>{from, R, right, 0, deep}
+                                                            : Term<S>{columns + k * lda + u, lda, right, 0, deep};
+                            if (width == NR<S>) tile_of<S, 1, 2, true>(R, &term, 1, first ? nullptr : C, t.ld, C, t.ld, 0);
+                            else tile_of<S, 1, 1, true>(R, &term, 1, first ? nullptr : C, t.ld, C, t.ld, 0);
+                            from += R * K;
+                        }
+                    }
+                });
             n0 = n1;
         }
     }
@@ -188,6 +201,7 @@ private:
     const Rows* rows = nullptr;
     int threads = 1;
     long depth = 0;
+    bool packs_left = false;
     Target input, state, projection;
     S *sums = nullptr, *left = nullptr;
     bool any = false;
