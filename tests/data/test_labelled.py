@@ -48,6 +48,16 @@ def test_a_file_without_a_line_of_names_loses_no_row(tmp_path):
     assert read_labelled(path, text="1", label="2") == found
 
 
+def test_a_first_line_of_data_that_looks_like_a_name_is_data(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text("a fine film\ty\ndull\tn\nwell made\ty\n")
+    assert read_labelled(path).labels == ("y", "n", "y")
+    path.write_text("said\ty\nsome dull film\tn\n a film well made\tn\n")
+    assert read_labelled(path).labels == ("n", "n")
+    path.write_text("text\tlabel\ntext\tspam\nlonger text\tham\n")
+    assert read_labelled(path).texts == ("text", "longer text")
+
+
 def test_texts_alone_a_line_each(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("one, two\n\nthree\n")

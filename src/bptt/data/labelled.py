@@ -55,8 +55,8 @@ def read_labelled(
 
     ``text`` and ``label`` name the columns; without them, those of a usual name (text, sentence, review, …; label, sentiment,
     class, …), or of two columns the one whose cells are much longer and the other. ``labels=False`` asks for no label column.
-    The first line of a TSV or CSV is data, and columns are called 1, 2, …, where none of its cells is such a name or asked for
-    and one of them stands in its column again, as labels do; of a single column, where it is no such name.
+    The first line of a TSV or CSV is data, and columns are called 1, 2, …, where its cells are no such names and one of them
+    stands in its column again, as labels do; of a single column, where it is no such name.
 
     A label is any text or number; numbers that are whole are the same label however they are written (1, 1.0).
 
@@ -106,11 +106,11 @@ def _rows(path: Path, encoding: str, separator: str | None, asked: set[str]) -> 
 
 
 def _is_header(first: list[str], rows: _Rows, asked: set[str]) -> bool:
-    if any(name.casefold() in (*TEXT_NAMES, *LABEL_NAMES) or name in asked for name in first):
+    usual = sum(name.casefold() in (*TEXT_NAMES, *LABEL_NAMES) for name in first)
+    if usual > 1 or any(name in asked for name in first):
         return True
-    if len(first) == 1:
-        return False
-    return not any(name and any(row[i].strip() == name for row in rows) for i, name in enumerate(first))
+    again = any(name and any(row[i].strip() == name for row in rows) for i, name in enumerate(first))
+    return not again and (usual == 1 or len(first) > 1)
 
 
 def _decoded(path: Path, encoding: str) -> str:
@@ -159,8 +159,8 @@ def _cells(path: Path, content: str, separator: str) -> _Rows:
         return plain
     if plain is not None and len(plain) != len(quoted):
         raise ValueError(
-            f"{path} holds {len(plain)} rows if its quotes are characters, and {len(quoted)} if cells stand between them: write "
-            "it as JSON Lines, or as CSV with texts between quotes"
+            f"{path} holds {len(plain)} rows if its quotes are characters, and {len(quoted)} if cells stand between them: "
+            "write it as JSON Lines, or as CSV with texts between quotes"
         )
     return quoted
 

@@ -99,8 +99,8 @@ def _fetch(name: str, file: File, place: Path) -> None:
     except (OSError, HTTPException) as error:
         wanted = " and ".join(each.url for each in named[name].files.values())
         raise OSError(
-            f"{file.url} cannot be fetched ({getattr(error, 'reason', None) or error}): put {wanted} into {place}, or say where "
-            "a copy is, --data-dir FOLDER"
+            f"{file.url} cannot be fetched ({getattr(error, 'reason', None) or error}): put {wanted} into {place}, or say "
+            "where a copy is, --data-dir FOLDER"
         ) from None
     _check(file, content, file.url)
     place.mkdir(parents=True, exist_ok=True)

@@ -74,7 +74,9 @@ def read_corpus(settings: ClassifySettings, labels: Sequence[str] | None = None)
     lacking = [labels[i] for i in range(len(labels)) if i not in set(parts["train"].classes)]
     if lacking:
         raise ValueError(f"no text of the training part has the label {lacking[0]!r}: hold out less, {option('valid')}")
-    return Corpus(**parts, labels=labels, text_column=data.text_column, label_column=data.label_column, notes=_notes(parts))
+    unnamed = () if data.header else ("the file has no line of column names: they are numbered, and its first line is data",)
+    return Corpus(**parts, labels=labels, text_column=data.text_column, label_column=data.label_column,
+                  notes=(*unnamed, *_notes(parts)))  # fmt: skip
 
 
 def read(settings: ClassifySettings, path: str, text: str | None, label: str | None, labels: bool = True) -> Labelled:
