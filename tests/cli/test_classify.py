@@ -106,6 +106,25 @@ def test_a_column_of_another_name_is_asked_for_and_taken(here, run, bptt):
     assert json.loads(bptt("evaluate", "run", "--data", "new.csv", *how).stdout)["count"] == 2
 
 
+def test_several_seeds_are_told_together_and_go_on(here, bptt):
+    how = ["--data", reviews(here / "a.tsv", 60), "--out", "runs", *HOW]
+    assert bptt("train", "classify", *how, "--seed", "3", "--seeds", "1").exit_code == 0
+    result = bptt("train", "classify", *how, "--seed", "3", "--seeds", "3")
+    assert result.exit_code == 0, result.stderr
+    assert "seed-3 is complete" in " ".join(result.stderr.split())
+    told = json.loads((here / "runs" / "seeds.json").read_text())
+    assert list(told["seeds"]) == ["3", "4", "5"]
+    each = []
+    for seed in (3, 4, 5):
+        figures = json.loads(bptt("evaluate", f"runs/seed-{seed}", "--json").stdout)["scores"]["this model"]
+        assert told["seeds"][str(seed)]["accuracy"] == figures["accuracy"]
+        each.append(figures["accuracy"])
+    assert told["median"]["accuracy"] == sorted(each)[1]
+    assert told["mean"]["accuracy"] == pytest.approx(sum(each) / 3)
+    assert re.search(r"median +" + f"{sorted(each)[1]:.4f}", result.stdout)
+    assert "± " in result.stdout.split("Over 3 seeds")[1]
+
+
 REFUSED = {
     "nothing to label": (["predict", "run"], "--data FILE, or a text, --text TEXT"),
     "both": (["predict", "run", "--data", "a.tsv", "--text", "x"], "--data FILE, or a text, --text TEXT"),
@@ -128,6 +147,8 @@ REFUSED = {
         r"has no train\.tsv, which --data sst2 needs: put",
     ),
     "a dir without a name": (["train", "classify", "--data", "a.tsv", "--data-dir", "."], "name them, as in --data sst2"),
+    "no seeds": (["train", "classify", "--data", "a.tsv", "--seeds", "0"], "--seeds"),
+    "a file for seeds": (["train", "classify", "--data", "a.tsv", "--seeds", "2", "--out", "a.tsv"], r"a\.tsv is a file"),
     "wide": (["train", "classify", "--data", "a.tsv", "--longest", "0"], "--longest"),
 }
 

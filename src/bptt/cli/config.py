@@ -32,21 +32,27 @@ SET = Annotated[
     typer.Option("--set", help="A setting as key=value, before options and after --config. Repeatable.",
                  rich_help_panel="Run", metavar="KEY=VALUE"),
 ]  # fmt: skip
+SEEDS = Annotated[
+    int | None,
+    typer.Option("--seeds", min=1, help="Train so often, from --seed on, and tell what they reach together.",
+                 rich_help_panel="Run", show_default=False),
+]  # fmt: skip
 
 PANELS = ("Data", "Alarm", "Network", "Through time", "Training", "Run")
 """The groups of settings in the order in which help texts show them."""
 
 
-def with_options(command: Callable[..., None], settings: type[Settings]) -> Callable[..., None]:
-    """``command(out, config, sets, chosen)`` as a function with one option for every setting; not given is ``None``."""
+def with_options(command: Callable[..., None], settings: type[Settings], seeds: bool = False) -> Callable[..., None]:
+    """``command(out, config, sets, seeds, chosen)`` as a function with one option for every setting; not given is ``None``."""
 
     def run(**given: Any) -> None:
-        out, config, sets = (given.pop(name) for name in ("out", "config", "sets"))
-        command(out, config, sets or [], {key: value for key, value in given.items() if value not in (None, [])})
+        out, config, sets, number = (given.pop(name, None) for name in ("out", "config", "sets", "seeds"))
+        command(out, config, sets or [], number, {key: value for key, value in given.items() if value not in (None, [])})
 
     ordered = sorted(settings.model_fields.items(), key=lambda item: PANELS.index(_group(item[1])))
     parameters = [_parameter(key, field) for key, field in ordered]
-    for name, annotation in (("out", OUT), ("config", CONFIG), ("sets", SET)):
+    more = [("out", OUT), ("config", CONFIG), ("sets", SET), *([("seeds", SEEDS)] if seeds else [])]
+    for name, annotation in more:
         parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

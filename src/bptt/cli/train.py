@@ -44,7 +44,7 @@ def _command(task: Entry) -> TyperCommand:
     single = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
     help_text = f"{task.summary}\n\nA run goes to a folder of its own, saves itself, and goes on where it stopped."
     single.command(name=task.name, help=help_text, epilog=examples(*task.examples))(
-        with_options(_trainer(task), task.load_settings())
+        with_options(_trainer(task), task.load_settings(), task.seeds)
     )
     made = typer.main.get_command(single)
     assert isinstance(made, TyperCommand)
@@ -52,7 +52,12 @@ def _command(task: Entry) -> TyperCommand:
 
 
 def _trainer(task: Entry) -> Callable[..., None]:
-    def train(out: Path | None, config: Path | None, sets: list[str], chosen: dict[str, Any]) -> None:
+    def train(out: Path | None, config: Path | None, sets: list[str], seeds: int | None, chosen: dict[str, Any]) -> None:
+        if seeds is not None:
+            from bptt.cli.seeds import train_seeds
+
+            train_seeds(task, seeds, out, config, sets, chosen)
+            return
         from bptt.cli.training import begin_or_go_on
 
         begin_or_go_on(task, out, config, sets, chosen)

@@ -20,8 +20,8 @@ from bptt.train.moment import Callback
 from bptt.train.progress import clock
 
 
-def begin_or_go_on(task: Entry, out: Path | None, config: Path | None, sets: list[str], chosen: Mapping[str, Any]) -> None:
-    """Trains in a new folder, or goes on in ``out`` where a run is there."""
+def begin_or_go_on(task: Entry, out: Path | None, config: Path | None, sets: list[str], chosen: Mapping[str, Any]) -> Trained:
+    """Trains in a new folder, or goes on in ``out`` where a run is there; gives the trained model."""
     kind = task.load_settings()
     assert issubclass(kind, TrainingSettings)
     given = gather(kind, file=config, sets=sets, options=chosen)
@@ -33,17 +33,15 @@ def begin_or_go_on(task: Entry, out: Path | None, config: Path | None, sets: lis
             raise ValueError(f"there is no run in {out} to go on with, and a new one needs --data")
         settings = build(kind, given)
     if out is not None:
-        train(task.load_task(), settings, out)
-        return
+        return train(task.load_task(), settings, out)
     while True:
         folder = free_folder(task.name, str(chosen.get("data") or getattr(settings, "data", "")))
         try:
-            train(task.load_task(), settings, folder)
+            return train(task.load_task(), settings, folder)
         except FolderInUse:  # another run was started at the same moment, and took that name first
             if folder.exists():
                 continue
             raise
-        return
 
 
 def train(

@@ -30,6 +30,8 @@ class Entry:
     """Likewise of ``bptt predict``; none where the command itself means nothing."""
     generate: bool = False
     """Whether ``bptt generate`` serves its runs."""
+    seeds: bool = False
+    """Whether ``bptt train --seeds`` does: its reports have a headline."""
 
     def load_settings(self) -> type[Settings]:
         """The class of its settings, which imports no torch of its own."""
@@ -89,6 +91,7 @@ tasks: dict[str, Entry] = {
             task="bptt.tasks.classify.task:ClassifyTask",
             evaluate=("data", "part", "encoding", "separator", *_COLUMNS),
             predict=("data", "text", "words", "page", "encoding", "separator", "text_column"),
+            seeds=True,
         ),
         Entry(
             name="sequence",

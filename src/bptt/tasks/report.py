@@ -22,11 +22,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Report:
-    """Tables, remarks in plain lines, and ``figures``: everything in them and more, as JSON."""
+    """Tables, remarks in plain lines, and ``figures``: everything in them and more, as JSON.
+
+    ``headline``: the few figures of the model itself by which runs are compared.
+    """
 
     tables: Sequence[Table] = ()
     remarks: Sequence[str] = ()
     figures: dict[str, Any] = field(default_factory=dict)
+    headline: dict[str, float] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """``figures`` as JSON has them: null stands for a number that is not finite."""

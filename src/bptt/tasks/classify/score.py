@@ -54,7 +54,9 @@ def score(name: str, labels: Sequence[str], classes: Sequence[int], made: Floats
         },
         "confusion": confusion_matrix(wanted, answers, labels=every).tolist(),
     }
-    return Report(tables, [], figures)
+    own = measured["this model"]
+    headline = {"accuracy": own["accuracy"], "F1 macro": own["f1_macro"], "nats/text": own["nats"]}
+    return Report(tables, [], figures, headline)
 
 
 def _measured(wanted: NDArray[np.int64], made: Floats, every: list[int]) -> dict[str, float]:
