@@ -24,6 +24,7 @@ _EXACT = 2080  # steps back that are always afforded: every loss of 64 steps
 _STRETCHES = 2  # and of longer ones, so many times their length
 _ENOUGH = 32  # losses, whose mean is then known to some per cent
 _FLOOR = 1e-4
+_WIDE = 4_000_000  # weights, from which on even these are too many
 _EVERY, _DENSE = 4, 64  # a weight's gradient costs more than the error: beyond 64 lags every 4th step is enough
 
 
@@ -210,8 +211,12 @@ def _back_from(chain: Chain, t: int, floor: float) -> tuple[Array, Array, int]:
     errors: Errors | None = None
     measured: list[int] = []
     greatest = 0.0
+    wide = sum(weight.numel() for weight in chain.parameters.values()) > _WIDE
+    dense, due = 8 if wide else _DENSE, 0
     for k in range(t, -1, -1):
-        weights = not floor or t - k <= _DENSE or (t - k) % _EVERY == 0 or k == 0
+        weights = not floor or t - k == due or k == 0
+        if weights:
+            due = t - k + (1 if t - k < dense else max(_EVERY, (t - k) // 4) if wide else _EVERY)
         errors, gradients = chain.back(k, errors, loss=k == t, weights=weights)
         if weights:
             contributions[k] = _norms(gradients)
