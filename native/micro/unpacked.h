@@ -9,14 +9,18 @@ namespace {
 // Rows of all steps up to which a call leaves its weights unpacked.
 constexpr long unpacked_rows = 12;
 
-// The inner products of a, of K elements, with V rows of W, [rows][K] dense; zero for rows from `real` on.
+// The inner products of a, of K elements, with V rows of W, [rows][K] dense; zero for rows from `real` on. The next V rows are
+// fetched meanwhile where `more` says so.
 template <class S>
-BPTT_INLINE Vec<S> inner_products(const S* a, const S* W, long K, long real) {
+BPTT_INLINE Vec<S> inner_products(const S* a, const S* W, long K, long real, bool more) {
     Vec<S> sum[V<S>] = {};
     if (real >= V<S>) {
         long k = 0;
         for (; k + V<S> <= K; k += V<S>)
-            for (int i = 0; i < V<S>; i++) sum[i] += load(a + k) * load(W + i * K + k);
+            for (int i = 0; i < V<S>; i++) {
+                sum[i] += load(a + k) * load(W + i * K + k);
+                if (more) __builtin_prefetch(W + (V<S> + i) * K + k);
+            }
         if (k < K)
             for (int i = 0; i < V<S>; i++) sum[i] += load_first(a + k, K - k) * load_first(W + i * K + k, K - k);
     } else {
@@ -45,6 +49,7 @@ BPTT_INLINE void gate_rows_strip(const S* A, long lda, const GateRows<S>& w, lon
         const S* W = w.W + w.row[g] * w.n + v0;
         for (long k = 0; k < w.H; k++, W += w.n) {
             Vec<S> b[wide];
+            for (int v = 0; v < wide; v++) __builtin_prefetch(W + 2 * ahead * w.n + v * V<S>);
             for (int v = 0; v < wide; v++) b[v] = v * V<S> < width ? load_first(W + v * V<S>, w.n - v0 - v * V<S>) : Vec<S>{};
             for (int i = 0; i < R; i++)
                 for (int v = 0; v < wide; v++) sum[i][v] += A[i * lda + g * w.apart + k] * b[v];

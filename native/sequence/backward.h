@@ -17,7 +17,7 @@ class BackwardPass {
 public:
     BackwardPass(const Backward<S>& backward, const Rows& compact, Partition partition, void* memory)
         : f(backward), s(backward.shape), layout(s), rows(compact), split(partition) {
-        const long G = layout.slots.gates, depth = G * layout.Hp, limit = chunk_limit(rows, chunk_rows);
+        const long G = layout.slots.gates, depth = G * layout.Hp, limit = chunk_limit(rows, chunk_rows());
         Carve carve(memory);
         const auto packed = [&](long K, long columns, bool wanted) {
             return Packed<S>{carve.take<S>(wanted ? Packed<S>::size(K, columns) : 0), K, columns};
@@ -54,7 +54,7 @@ public:
         barrier.wait();
         const bool down = !s.reverse;
         for (long done = 0; done < s.T;) {
-            const Range steps = chunk(rows, down ? s.T - 1 - done : done, down, chunk_rows);
+            const Range steps = chunk(rows, down ? s.T - 1 - done : done, down, chunk_rows());
             const long r0 = rows.begin(steps.begin), r1 = rows.begin(steps.end);
             S* D = errors - r0 * error_ld;
             S* dP = outer - r0 * outer_ld;
@@ -77,7 +77,11 @@ public:
     }
 
 private:
-    static constexpr long chunk_rows = 1024, block_rows = 256, side_by_side = 4, tables_each = 6;
+    static constexpr long block_rows = 256, side_by_side = 4, tables_each = 6;
+
+    // Rows of errors at a time: where they fit, no more than stay in the second caches; else enough that the weights' gradients are
+    // added up seldom.
+    long chunk_rows() const { return layout.slots.slots * layout.Hp * long(sizeof(S)) > 2048 ? 1024 : least(1024, 512 * split.threads); }
 
     // Panels of the state's error that this thread makes.
     Range products(Range units, int thread) const {

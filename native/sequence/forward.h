@@ -258,9 +258,9 @@ private:
                 for (long i = 0; i < M; i++) {
                     Vec<S> sum = load(bias + at);
                     if (x >= 0 && x < slots.gates)
-                        sum += inner_products<S>(input.A + i * input.lda, f.w_ih + (slots.x_gate[x] * s.H + u) * s.I, s.I, s.H - u);
+                        sum += inner_products<S>(input.A + i * input.lda, f.w_ih + (slots.x_gate[x] * s.H + u) * s.I, s.I, s.H - u, i == 0);
                     if (h >= 0 && h < slots.gates)
-                        sum += inner_products<S>(state.A + i * state.lda, f.w_hh + (slots.h_gate[h] * s.H + u) * layout.Y, layout.Y, s.H - u);
+                        sum += inner_products<S>(state.A + i * state.lda, f.w_hh + (slots.h_gate[h] * s.H + u) * layout.Y, layout.Y, s.H - u, i == 0);
                     store(gates + i * layout.ldg + at, sum);
                 }
             }

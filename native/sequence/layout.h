@@ -59,7 +59,7 @@ template <class S>
 BPTT_INLINE long spread_operand(long n) {
     const long lines = (round_up(n, V<S>) + line<S> - 1) / line<S>;
     if (lines < 32) return (lines | 1) * line<S>;
-    return (lines + ((20 - lines) % 64 + 64) % 64) * line<S>;
+    return (lines + ((21 - lines) % 64 + 64) % 64) * line<S>;
 }
 
 template <class S>
