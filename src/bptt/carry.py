@@ -20,7 +20,7 @@ from bptt.loss import summed, targets
 from bptt.memory import Counting, Heap, Room, can_count
 from bptt.probe import countable
 from bptt.state import State
-from bptt.suspect import NotFinite, all_finite, check_is_sum, first_not_finite, leaking
+from bptt.suspect import NotFinite, all_finite, check_is_sum, exploded, first_not_finite, leaking
 from bptt.through.plan import Action, Back, Drop, Keep, Lag, Load, Run
 from bptt.window import Sums
 
@@ -130,8 +130,7 @@ class Carrier:
     def _made(self, run: Run, y: Any, piece: Piece, where: str) -> Tensor:
         made = summed(self._loss, y, piece, where)
         if not self._checked:
-            check_is_sum(self._loss, y, piece, where)
-            self._checked = True
+            self._checked = check_is_sum(self._loss, y, piece, where)
         if self._not_finite is None and not all_finite(made):
             self._not_finite = self._find_not_finite(run, y, piece, where)
             if self._check_finite:
@@ -146,6 +145,9 @@ class Carrier:
 
     def _find_not_finite(self, run: Run, y: Any, piece: Piece, where: str) -> str:
         """Where it began; a replay comes upon the last steps first, so those before are looked at again."""
+        weight = next((name for name, p in self._call.model.named_parameters() if not all_finite(p)), None)
+        if weight is not None:
+            return f"step {self._begin}: the weights are not finite, {weight} is the first"
         if self._begin in self._kept and self._begin < run.start:
             state = self._kept[self._begin].state
             for start, stop in itertools.pairwise([*range(self._begin, run.start, run.stop - run.start), run.start]):
@@ -216,11 +218,13 @@ class Carrier:
                 piece = self._reader.read(tape.start, tape.start + 1)
                 raise ValueError(
                     f"the graph reaches beyond this window: {leaking(self._call.model, piece)} carries history that an earlier "
-                    "window has used up; detach it, make it part of the state, or use through=bptt.Full()"
+                    "window has used up; detach it, or make it part of the state"
                 ) from error
         elif tape.loss is not None and not self._call.trainable:
             raise ValueError("the loss depends on no parameter that requires a gradient: there is nothing to train")
         self._error = [] if tape.before is None else [leaf.grad for leaf in states.leaves(tape.before)]
+        if self._check_finite and not all(error is None or all_finite(error) for error in self._error):
+            raise NotFinite(exploded(f"the error that arrives before step {tape.start}"))
 
     def _seed(self, loss: Tensor) -> Tensor | None:
         if self._reduction == "sum":

@@ -19,6 +19,7 @@ from bptt.outlook import Outlook
 from bptt.probe import missing_gradients, probe
 from bptt.randomness import Randomness
 from bptt.state import State
+from bptt.suspect import NotFinite, exploded, finite_gradients
 from bptt.through import Full, Strategy
 from bptt.through.online import ForwardInTime
 from bptt.through.plan import Action, Draw, Drop, HandBack, Keep, Outline, Probe, Taken, Weigh
@@ -56,8 +57,8 @@ def backprop(
     - ``resume``: what `Backprop.state_dict` gave; goes on after that window, as if it had never stopped. Weights, optimizer
       and sequence are the caller's to bring back; a stream begins again from its start.
 
-    - ``check_finite``: refuse a loss that is infinite or no number, naming the first step where that appeared; where false,
-      ``window.not_finite`` names it.
+    - ``check_finite``: refuse a loss that is infinite or no number, naming the first step where that appeared, and an error or
+      a gradient that overflows on its way back; where false, ``window.not_finite`` names the first such loss.
 
     Gradients add to those that stand in ``p.grad``, as with ``tensor.backward()``. Between windows the optimizer may step.
 
@@ -182,6 +183,8 @@ class Backprop(Carrier, Iterator[Window]):
     def _hand_back(self, action: HandBack) -> Window:
         self._return()
         self._outlook.saw(self._taped, self._kept.most, self._reader.held())
+        if self._check_finite and not finite_gradients(self._call.model):
+            raise NotFinite(exploded(f"the gradient of steps {action.start}..{action.stop}"))
         sums, self._sums = self._sums, Sums()
         if sums.loss is None:
             raise ValueError(f"the plan hands back {action.start}..{action.stop} without having run a step of it")

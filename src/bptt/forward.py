@@ -11,12 +11,16 @@ from bptt import state as states
 from bptt.data.piece import Piece
 from bptt.executor import Backprop, Loss, Reduction
 from bptt.loss import targets
+from bptt.memory import operations
 from bptt.online import Influence, begin
 from bptt.online.step import Step, many_errors
 from bptt.state import State
+from bptt.suspect import leaking
 from bptt.through.online import ForwardInTime
 from bptt.through.plan import HandBack, Run
 from bptt.window import Window
+
+_LOOKED_AT = 4  # steps in which a leak of history shows
 
 
 class Forward(Backprop):
@@ -46,6 +50,7 @@ class Forward(Backprop):
         others = loss.parameters() if isinstance(loss, nn.Module) else ()
         self._of_the_loss = [p for p in others if p.requires_grad and id(p) not in own]
         self._gradient: dict[int, Tensor] = {}
+        self._leaks: list[set[Any]] | None = [set()]
         super().__init__(model, loss, sequence, through, state, reduction, resume)
 
     def state_dict(self) -> dict[str, Any]:
@@ -84,10 +89,24 @@ class Forward(Backprop):
             y, after = self._call(piece, given, where)
         made = self._made(Run(t, t + 1), y, piece, where)
         self._sums.add(made, targets(self._loss, piece), piece)
+        if self._leaks is not None:
+            self._check_leak([made, *states.leaves(after)], piece, where)
         if made.requires_grad:
             self._gather(made, before, influence)
         influence.advance(Step(before, layout.flatten(after), list(self._learning.values())))
         self._present = states.detach(after)
+
+    def _check_leak(self, roots: list[Tensor], piece: Piece, where: str) -> None:
+        """Refuses a graph that reaches into the step before; the first steps tell."""
+        assert self._leaks is not None
+        # Those without predecessors gather the gradients of parameters, which all steps share.
+        now = {node for node in operations(roots) if node.next_functions}
+        if self._leaks[-1] & now:
+            raise ValueError(
+                f"the graph of {where} reaches into the step before: {leaking(self._model, piece)} carries history; detach it, "
+                "or make it part of the state"
+            )
+        self._leaks = [*self._leaks, now] if len(self._leaks) < _LOOKED_AT else None
 
     def _begun(self, piece: Piece) -> Influence:
         if self._influence is None:

@@ -88,14 +88,19 @@ class Heap:
 
 def graph_bytes(roots: list[Tensor]) -> int:
     """What the graph takes that leads to ``roots``, beside the tensors it saved: much where a module loops over its steps."""
+    return _NODE * len(operations(roots))
+
+
+def operations(roots: list[Tensor]) -> set[Any]:
+    """The operations of the graph that leads to ``roots``."""
     todo = [root.grad_fn for root in roots if root.grad_fn is not None]
-    seen = set(todo)
+    seen = set[Any](todo)
     while todo:
         for node, _ in todo.pop().next_functions:
             if node is not None and node not in seen:
                 seen.add(node)
                 todo.append(node)
-    return _NODE * len(seen)
+    return seen
 
 
 def can_count() -> bool:

@@ -42,14 +42,16 @@ class Newton(nn.Module):
 
     Each iteration is one call of the module on T·B rows, J_t, and one linear scan over time. ``jacobian="full"`` (DEER)
     converges quadratically; ``"diagonal"`` (quasi-DEER) keeps J_t's diagonal alone: cheaper scans, more iterations.
-    Either way the states are those of the module to ``tolerance`` (rounding, unless given), and the gradient is exact: at
-    the root it is one linear scan back in time over the full J_t, whatever the iterations were.
+    It ends where neither what one step leaves open nor the last correction of any state exceeds ``tolerance`` (some roundings,
+    unless given). The gradient is exact: at the root it is one linear scan back in time over the full J_t, whatever the
+    iterations were.
 
     ``y, state = newton(x, state, mask=None, reset=None)`` as the module itself, ``x [T, B, ...]``, whatever the module knows
     of masks and resets. After each pass ``newton.report`` is a `Convergence`. Where ``iterations`` do not suffice, or a value
     is not finite, the module is run one step after the other, and the report says so.
 
-    The module's rows must not depend on each other (no batch statistics), its state must be real or complex, and its initial
+    The module's steps may depend on each other through its state alone (no convolution over time), its rows not at all (no
+    batch statistics); its state must be real or complex, and its initial
     state zero or what its method ``initial_state(rows)`` gives. Dropout inside it draws anew for each step, once a pass.
 
     Cost per iteration: n backward passes over T·B rows for J_t, n numbers in a row's state, whichever part of it is kept;
@@ -109,16 +111,19 @@ class Newton(nn.Module):
                 _, after = problem.call(before)
             residual = float((after.detach() - solved).abs().max() / (1 + solved.abs().max()))
             residuals.append(residual)
-            if residual <= tolerance:
-                return after.detach(), residuals
-            if len(residuals) > self.iterations or not math.isfinite(residual):
+            if len(residuals) > self.iterations + (residual <= tolerance) or not math.isfinite(residual):
                 return None, residuals
             if self.jacobian == "full":
                 jacobian = torch.stack(list(_rows(after, before)), 2)
-                solved = _affine_scan(jacobian, after.detach() - _apply(jacobian, before.detach()), initial)
+                closer = _affine_scan(jacobian, after.detach() - _apply(jacobian, before.detach()), initial)
             else:
                 slope = torch.stack([row[:, :, i] for i, row in enumerate(_rows(after, before))], 2)
-                solved = linear_scan(slope, after.detach() - slope * before.detach(), initial)
+                closer = linear_scan(slope, after.detach() - slope * before.detach(), initial)
+            # What one step leaves open may add up over all that the network remembers: the states must stand still too.
+            moved = float((closer - solved).abs().max() / (1 + closer.abs().max()))
+            if residual <= tolerance and moved <= tolerance:
+                return closer, residuals
+            solved = closer
 
     def extra_repr(self) -> str:
         return f"jacobian={self.jacobian!r}, iterations={self.iterations}"

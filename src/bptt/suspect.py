@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import weakref
 from typing import Any
 
@@ -24,13 +25,15 @@ class NotFinite(ValueError):
     """A value is infinite or no number; the message names the first step where it appeared."""
 
 
-def check_is_sum(loss: Any, y: Any, piece: Piece, where: str) -> None:
-    """Refuses a loss that does not double with its steps, or with its rows; looks at a few steps, once for each loss.
+def check_is_sum(loss: Any, y: Any, piece: Piece, where: str) -> bool:
+    """Refuses a loss that does not double with its steps, or with its rows; looks at the last few steps.
+
+    Whether they told: a loss that is 0 there (no target, perhaps) has to be looked at again.
 
     **Raises** ``ValueError``.
     """
     if isinstance(loss, (CrossEntropy, SquaredError)) or _seen(loss):
-        return
+        return True
     last = Piece(*(map_leaves(lambda t: t[-_FEW:], part) for part in piece))
     random = Randomness.now()
     with torch.no_grad():
@@ -38,6 +41,9 @@ def check_is_sum(loss: Any, y: Any, piece: Piece, where: str) -> None:
         # Where some steps do not exist for some rows, rows and steps are one dimension.
         flat = last.mask is not None or any(leaf.ndim < 2 for leaf in (*leaves(y), *leaves(target)))
         once = _value(loss, y, target)
+        if once is not None and (once == 0 or not math.isfinite(once)):
+            random.put_back()
+            return False
         for dim, what in ((0, "steps"), *(() if flat else ((1, "rows"),))):
             twice = [map_leaves(lambda t, dim=dim: torch.cat([t, t], dim), each) for each in (y, target)]  # type: ignore[misc]
             made = _value(loss, *twice)
@@ -52,6 +58,7 @@ def check_is_sum(loss: Any, y: Any, piece: Piece, where: str) -> None:
     random.put_back()
     with contextlib.suppress(TypeError):
         _sums.add(loss)
+    return True
 
 
 def _value(loss: Any, y: Any, target: Any) -> float | None:
@@ -84,6 +91,21 @@ def first_not_finite(loss: Any, y: Any, piece: Piece, start: int, where: str) ->
         if bad is not None:
             return f"step {start + t}: {bad} is not finite"
     return f"{where}: the loss is not finite, though that of every step is: its sum is too large for {leaves(y)[0].dtype}"
+
+
+def finite_gradients(model: nn.Module) -> bool:
+    """Whether every gradient that stands is finite."""
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    dense = [grad.coalesce().values() if grad.is_sparse else grad for grad in grads]
+    return not dense or all(bool(norm.isfinite()) for norm in torch._foreach_norm(dense, float("inf")))
+
+
+def exploded(what: str) -> str:
+    """What to say of an error that overflows though every loss is finite."""
+    return (
+        f"{what} is not finite, though every loss is: the error explodes on its way back through time; begin with smaller "
+        "recurrent weights, reach back less far (bptt.Truncated), or limit it at every step (clip_step= of bptt.nn's layers)"
+    )
 
 
 def all_finite(leaf: Tensor) -> bool:

@@ -210,6 +210,20 @@ def test_an_initial_state_that_is_learned():
         bptt.Newton(Starting().double())(data.x)
 
 
+@pytest.mark.parametrize("jacobian", ["full", "diagonal"])
+def test_states_that_are_remembered_for_long_are_right_too(jacobian):
+    """What each step leaves open adds up over some hundred steps."""
+    model = nn.GRU(4, 8)
+    with torch.no_grad():
+        for bias in (model.bias_ih_l0, model.bias_hh_l0):
+            bias[8:16] += 3
+    x = torch.randn(600, 2, 4)
+    run = bptt.Newton(model, jacobian=jacobian, iterations=200)
+    y, _ = run(x)
+    assert run.report.converged
+    assert float((y - model(x)[0]).detach().abs().max()) < 1e-4
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 8, 13])
 def test_the_tree_of_matrices_is_the_loop(steps):
     matrices, vectors = torch.randn(steps, 2, 3, 3).double(), torch.randn(steps, 2, 3).double()

@@ -90,6 +90,32 @@ def test_cuts_differ_from_pass_to_pass_unless_they_are_seeded():
     assert stops(free) == once
 
 
+def test_a_seeded_training_cuts_each_sequence_elsewhere():
+    model = bptt.nn.GRU(3, 4)
+
+    class Source:
+        sequences, steps = 3, 60
+
+        def epoch(self, n, start=0):
+            return iter([(torch.randn(60, 1, 3), torch.randn(60, 1, 4)) for _ in range(3)][start:])
+
+        def fingerprint(self):
+            return ""
+
+    through = bptt.Randomized(6, block=1, seed=5)
+    passes = [
+        [w.stop for w in bptt.backprop(model, LOSS, next(Source().epoch(0)), through=through.of_sequence(n))] for n in range(3)
+    ]
+    assert passes[0] != passes[1] != passes[2] != passes[0]
+    assert through.of_sequence(0) == through
+    assert bptt.Truncated(3).of_sequence(9) == bptt.Truncated(3)
+    run = bptt.Run(model, LOSS, Source(), through=through, logs=bptt.train.Logs(1, False), seed=0)
+    lines = run.fit(epochs=1).history
+    assert [line["steps"] for line in lines if "loss" in line] == [
+        60 * n + stop for n, each in enumerate(passes) for stop in each
+    ]
+
+
 def test_nothing_is_cut_where_nobody_draws():
     assert [a.stop for a in bptt.Randomized(4, block=2).plan(steps_of(9)) if isinstance(a, HandBack)] == [9]
 
@@ -122,3 +148,9 @@ def test_bias_and_variance_are_measured():
 def test_settings_are_checked(settings, message):
     with pytest.raises(ValueError, match=message):
         bptt.Randomized(**settings)
+
+
+def test_what_can_be_read_only_once_has_no_fidelity():
+    model = bptt.nn.GRU(3, 4)
+    with pytest.raises(TypeError, match="which can be read only once, and it is gone through 2 times"):
+        bptt.fidelity(model, LOSS, iter([(torch.randn(9, 2, 3), torch.randn(9, 2, 4))]), through=bptt.Full(), passes=1)

@@ -52,9 +52,20 @@ def test_a_mean_over_what_exists_is_no_sum_either():
     ],
 )
 def test_sums_pass(loss):
-    before = torch.get_rng_state()
-    run(loss, model=nn.GRU(3, 4))
-    del before
+    assert len(run(loss, through=bptt.Truncated(4))) == 3
+
+
+@pytest.mark.parametrize("late", [math.nan, 0.0])
+def test_a_loss_that_told_nothing_is_looked_at_again(late):
+    """No target in the first windows, or all as it should be there: a mean is 0 or no number, whatever it is doubled to."""
+
+    def mean(y, target):
+        return (y * 0 + target).abs().nanmean() if bool((~target.isnan()).any()) else (y * 0).sum()
+
+    target = torch.full((12, 3, 4), late)
+    target[-1] = 1.0
+    with pytest.raises(ValueError, match=r"steps 9\.\.12: .* for twice the steps"):
+        run(mean, (X, target), through=bptt.Truncated(3))
 
 
 def test_looking_at_the_loss_draws_no_random_numbers():
@@ -140,16 +151,54 @@ def test_a_tensor_that_leaks_its_graph_into_the_next_window_is_named():
         run(LOSS, model=Leaking(), through=bptt.Truncated(4))
 
 
+@pytest.mark.parametrize("through", [bptt.RTRL(), bptt.SnAp(1), bptt.UORO(seed=0), bptt.RTRL(3)], ids=str)
+def test_a_tensor_that_leaks_its_graph_into_the_next_step_is_named(through):
+    with pytest.raises(ValueError, match=r"graph of step 1 reaches into the step before: model\.before carries history"):
+        run(LOSS, model=Leaking(), through=through)
+
+
+@pytest.mark.parametrize(
+    "through", [bptt.Full(), bptt.Checkpointed(slots=4), bptt.Truncated(100), bptt.RTRL(200), bptt.UORO(200, seed=0)], ids=str
+)
+def test_an_error_that_explodes_is_told(through):
+    with pytest.raises(ValueError, match="is not finite, though every loss is: the error explodes on its way back"):
+        run(LOSS, (torch.randn(200, 3, 3), torch.randn(200, 3, 4)), model=Exploding(), through=through)
+
+
+class Exploding(nn.Module):
+    """No value grows, and the error threefold a step."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, x, state):
+        h, made = x.new_ones(x.shape[1], 4) if state is None else state, []
+        for _ in x:
+            h = self.w * h
+            h = h - 2 / 3 * h.detach()
+            made.append(h)
+        return torch.stack(made), h
+
+
 def test_a_graph_in_the_target_is_named():
     model = nn.Linear(4, 4)
     with pytest.raises(ValueError, match="target carries history"):
         run(LOSS, (X, model(Y).tanh()), through=bptt.Truncated(4))
 
 
-def test_gradients_are_as_before_a_probe_or_a_look():
+def test_weights_that_are_not_finite_are_named():
     model = nn.GRU(3, 4)
-    run(lambda y, t: (y - t).square().sum(), model=model)
+    with torch.no_grad():
+        model.weight_hh_l0[0, 0] = math.nan
+    with pytest.raises(ValueError, match="step 0: the weights are not finite, weight_hh_l0 is the first"):
+        run(LOSS, model=model)
+
+
+def test_gradients_are_as_without_a_probe_or_a_look_at_the_loss():
+    model = nn.GRU(3, 4)
+    run(LOSS, model=model)
     expected = oracle.gradient(model)
     model.zero_grad()
-    run(LOSS, model=model)
+    run(lambda y, t: (y - t).square().sum(), model=model, through=bptt.Checkpointed("1MiB"))
     assert torch.allclose(oracle.gradient(model), expected, rtol=1e-6)

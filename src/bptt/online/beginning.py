@@ -45,6 +45,7 @@ def begin(
         strategy,
         (layout.rows + 1) * layout.size * reaching * layout.dtype.itemsize,
         f"the influence of {reaching:,} parameters on {layout.rows} × {layout.size} numbers of state",
+        probing=layout.size * reaching,
     )
     return Dense(layout, names)
 
@@ -60,12 +61,12 @@ def _by_itself(pattern: Pattern) -> bool:
     return int(pattern.by_state.sum(1).max()) <= 2
 
 
-def _check_room(strategy: ForwardInTime, needed: int, what: str) -> None:
+def _check_room(strategy: ForwardInTime, needed: int, what: str, probing: int = 0) -> None:
     force = isinstance(strategy, (RTRL, SnAp)) and strategy.force
     if needed <= ROOM or force:
         return
     name = type(strategy).__name__
-    others = "bptt.SnAp(1) or bptt.UORO()" if isinstance(strategy, RTRL) else "bptt.UORO()"
+    others = "bptt.SnAp(1) or bptt.UORO()" if isinstance(strategy, RTRL) and probing <= ROOM else "bptt.UORO()"
     raise ValueError(
         f"{name} would take {needed / 2**30:.3g} GiB for {what}, and more than {ROOM / 2**30:.3g} GiB is refused: "
         f"use through={others}, or {name}(force=True) where there is room"

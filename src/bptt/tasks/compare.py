@@ -33,8 +33,8 @@ class Trial:
     """One strategy: its training, and its cost and gradient at the same weights as all others.
 
     ``curve``: (update, seconds, training loss per target). ``scored``: (update, seconds, score). ``peak``: the most bytes
-    allocated during one sequence (with a budget, as `Backprop.plan` tells). ``failed``: why it could not be tried, in its own words; ``unmeasured``: why its cost and
-    gradient could not be told.
+    allocated during one sequence (with a budget, as `Backprop.plan` tells). ``failed``: why it could not be tried, in its own
+    words; ``unmeasured``: why its cost and gradient could not be told.
     """
 
     through: str
@@ -96,7 +96,7 @@ class Comparison:
                 axes = panels[position]
                 for number, trial in enumerate(drawn):
                     points = [(point[position], point[2]) for point in trial.curve]
-                    look = {
+                    look: dict[str, Any] = {
                         "color": _COLOURS[number % len(_COLOURS)],
                         "linewidth": 1.8,
                         "marker": "o" if len(points) < 2 else "",

@@ -7,9 +7,11 @@ import math
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from bptt.through.plan import Action, HandBack, Upto, steps_of
+
+Drawn = TypeVar("Drawn", bound="Strategy")
 
 
 class Strategy(ABC):
@@ -30,6 +32,11 @@ class Strategy(ABC):
     def windows(self, steps: int | None) -> int | None:
         """The windows of a sequence of that many steps; ``None`` where that cannot be told."""
         return None if steps is None else sum(isinstance(action, HandBack) for action in self.plan(steps_of(steps)))
+
+    def of_sequence(self: Drawn, number: int) -> Drawn:
+        """The strategy for that sequence of a training: random numbers of their own for each, where a ``seed`` decides them."""
+        seed = getattr(self, "seed", None)
+        return self if seed is None else dataclasses.replace(self, seed=seed + number)  # type: ignore[type-var]
 
     def __str__(self) -> str:
         fields = [(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)]  # type: ignore[arg-type]

@@ -27,7 +27,8 @@ class Checkpointed(Strategy):
       of segments follow. `Backprop.plan` says them before and compares predicted and measured memory after.
     - ``slots``: that many states instead, one for each of as many segments (no step runs more than twice), or, with
       ``segment``, for segments of that many steps, by the schedule that is optimal for these slots.
-    - ``disk``: a folder for the states that do not fit into ``memory``; the files are removed at the end.
+    - ``disk``: a folder for the states that do not fit into ``memory``, which are those kept first; it is tried as the pass
+      begins, and what was made is removed at the end.
 
     Cost: one forward step more for each step where there is a state for each segment, else C(T/segment, slots) segments, see
     `bptt.through.schedule.forward_steps`. Griewank & Walther 2000, "Algorithm 799: Revolve"; Chen et al. 2016,

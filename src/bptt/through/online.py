@@ -78,8 +78,9 @@ class SnAp(ForwardInTime):
 
     Cost per step: with c the most states that a parameter reaches within n steps (1 for a vanilla network, 2 for an LSTM,
     n = 1), about B·c backward passes for I_t, and as many as J_t has overlapping rows (1 if element-wise, the state's
-    size if dense) for J_t; memory B·c·P. The paper's cost, that of backpropagation, needs J's diagonal in closed form, which
-    a module that is only called does not give.
+    size if dense) for J_t; memory B·c·P. So for a dense cell it is not the paper's cost, which is that of backpropagation and
+    needs J's diagonal in closed form: a module that is only called does not give it. By `benchmarks/online.py` a step of
+    a dense GRU or LSTM takes as long as RTRL's where H = 16 or 32 and B = 1, and less from B = 8 on; what it saves is memory.
 
     Menick et al. 2020, "A practical sparse approximation for real time recurrent learning", arXiv 2006.07232. Not where
     dependencies between units carry what must be learned. More than 1 GiB is refused, unless ``force``.
@@ -110,7 +111,8 @@ class UORO(ForwardInTime):
         g_t = ∂⁺E_t/∂W + (∂E_t/∂s_{t-1} · s̃) θ̃
 
     Each row has its own s̃, θ̃ and signs. The signs come from a generator of their own, seeded by ``seed`` (``None``: by
-    torch's random numbers), whose state goes into ``state_dict``.
+    torch's random numbers), whose state goes into ``state_dict``. One seed means the same signs in every pass; `Run` gives each
+    sequence its own.
 
     Cost per step: the step's own backward pass, B for νᵀI and two for J s̃; memory B·(n + P). A module whose backward pass
     has none itself (a kernel of its own) gives J s̃ by n passes instead. Unbiased while the weights stand still; its

@@ -24,8 +24,11 @@ class Randomized(Strategy):
     so that windows have ``horizon`` steps on average and lengths l with a chance falling as l^-α; ``alpha=inf`` is the
     constant chance 1/n. A smaller α cuts less once a window is long: less variance from what is far away, longer windows.
 
-    ``seed``: of the cuts' own generator; ``None`` takes it from torch's random numbers, so that each pass has its own cuts.
-    Processes that train one model together need one seed.
+    ``seed``: of the cuts' own generator; ``None`` takes it from torch's random numbers, so that each pass has its own cuts. One
+    seed means the same cuts in every pass: in a loop of your own give each its own (`Run` does), since what crosses cuts that
+    never move is never learned. Processes that train one model together need one seed.
+
+    A window is held from cut to cut, whatever its length: there is no ``memory=`` to bound it (`Truncated` has one).
 
     Cost: that of `Full` in windows of random length, for each step one forward and one backward step; memory grows with the
     longest window, some times the horizon. Unbiased while the weights stand still; its variance grows with Π 1/(1-c_t), see

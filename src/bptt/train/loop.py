@@ -131,7 +131,7 @@ class Loop:
             run.model,
             run.loss,
             sequence,
-            through=run.through,
+            through=run.through.of_sequence(self.at.epoch * run.source.sequences + self.at.sequence),
             reduction=run.reduction,
             resume=self._within,
             check_finite=False,  # it is refused with more to say
