@@ -2,7 +2,8 @@
 
     python benchmarks/through.py long [--steps 1000000] [--memory 256MiB]   one LSTM, H = 64, B = 1, a loss at every step
     python benchmarks/through.py part [--part 0.05]                         T = 1000 with a part of Full's memory
-    python benchmarks/through.py flat [--longest 1000000] [--plot FILE]     time a step from 1,000 steps on
+    python benchmarks/through.py flat [--longest 1000000] [--plot FILE]     time a step from 1,000 steps on; in parts by
+        --only full truncated --keep FILE.json, which joins what it finds to what the file holds; --only with no name draws
 
 Each process measures itself. Growth is that of the peak resident memory (Linux) beyond what a short pass left behind.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import statistics
 import time
 from collections.abc import Callable
@@ -23,9 +25,11 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import bptt
+from bptt.tasks.pictures import BLUE, GREEN, INK, ORANGE, PURPLE, picture
 from bptt.through.size import as_bytes, shown
 
 _TABLE = 4096
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#c2497d", INK)
 
 
 class Lazy:
@@ -134,7 +138,11 @@ STRATEGIES = [
     bptt.Truncated(5000, 20000, memory="16MiB"),
     bptt.Randomized(200, block=50, seed=0),
     bptt.Adaptive(0.1, k1=50, most=400),
+    bptt.RTRL(50),
+    bptt.SnAp(1, 50),
+    bptt.UORO(50, seed=0),
 ]
+FORWARD = 10**4  # steps after which it is plain what those do that go forward in time: a step of theirs takes milliseconds
 
 
 def flat(chosen: argparse.Namespace) -> None:
@@ -145,29 +153,39 @@ def flat(chosen: argparse.Namespace) -> None:
     table.add_column("")
     for steps in lengths:
         table.add_column(f"T = {steps:,}", justify="right")
-    model, found = Model(8, 32, 8), {}
+    keep = Path(chosen.keep) if chosen.keep else None
+    found: dict[str, list[float]] = json.loads(keep.read_text()) if keep and keep.exists() else {}
+    model = Model(8, 32, 8)
     for through in STRATEGIES:
-        one_pass(model, Lazy(1000, 1, 8, 8), through)
-        found[str(through)] = [
-            min(one_pass(model, Lazy(steps, 1, 8, 8), through)[0] for _ in range(max(1, min(5, 10**5 // steps)))) / steps * 1e6
-            for steps in lengths
-        ]
-        table.add_row(str(through), *(f"{value:.2f}" for value in found[str(through)]))
+        forward = isinstance(through, (bptt.RTRL, bptt.SnAp, bptt.UORO))
+        if chosen.only is None or str(through).partition(":")[0] in chosen.only:
+            one_pass(model, Lazy(1000, 1, 8, 8), through)
+            found[str(through)] = [
+                min(one_pass(model, Lazy(steps, 1, 8, 8), through)[0] for _ in range(max(1, min(5, 10**5 // steps))))
+                / steps
+                * 1e6
+                for steps in lengths
+                if steps <= FORWARD or not forward
+            ]
+            if keep:
+                keep.write_text(json.dumps(found, indent=1) + "\n")
+        if str(through) in found:
+            table.add_row(str(through), *(f"{value:.2f}" for value in found[str(through)]))
     Console(width=120).print(table)
     if chosen.plot:
         draw(lengths, found, chosen.plot)
 
 
 def draw(lengths: list[int], found: dict[str, list[float]], path: str) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.add_subplot(xscale="log", xlabel="steps T", ylabel="µs a step", title="Cost of a step as sequences grow")
-    for name, values in found.items():
-        axes.plot(lengths, values, marker="o", label=name)
-    axes.set_ylim(bottom=0)
-    axes.legend(fontsize=8)
-    figure.savefig(path)
+    with picture(Path(path)) as [axes]:
+        for number, (name, values) in enumerate(found.items()):
+            colour, line = COLOURS[number % len(COLOURS)], ("-", (0, (4, 2)))[number // len(COLOURS)]
+            axes.plot(lengths[: len(values)], values, marker="o", markersize=4, color=colour, linestyle=line, label=name)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel("steps T")
+        axes.set_ylabel("µs a step")
+        axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def main() -> None:
@@ -182,6 +200,8 @@ def main() -> None:
     three = kinds.add_parser("flat")
     three.add_argument("--longest", type=int, default=1_000_000)
     three.add_argument("--plot")
+    three.add_argument("--only", nargs="*", help="strategies, by name; all unless given")
+    three.add_argument("--keep", help="a file of what has been measured, to join parts")
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
