@@ -63,13 +63,13 @@ PAGE = """# Known problems
 What a network can learn whose gradient reaches back far enough, and what is lost where it does not. Each strategy begins with
 the same weights and sees the same sequences, 32 side by side; *solved* is the share of unseen rows answered rightly at the end,
 *loss* the mean per target over the last updates, *chance* what the best network without memory reaches. An update follows each
-window, and windows without a target make none; time is not told, since other strategies ran beside. `adaptive` sees the sequences
-end to end, each begun afresh, since what it measures belongs to one pass.
+window, and windows without a target make none; time is not told, since other strategies ran beside. `adaptive` sees the
+sequences end to end, each begun afresh, since what it measures belongs to one pass.
 
 Truncation with windows of a whole sequence learns from the last k2 steps of each alone. In the adding problem that is not
-hopeless: in a fifth of the sequences one of the two marks stands there, and a step that has learned to add what is marked does so
-everywhere, by the same weights. How to keep a number over the gap it does not learn. In temporal order and embedded Reber nothing
-that matters stands there, and it stays at chance.
+hopeless: in a fifth of the sequences one of the two marks stands there, and a step that has learned to add what is marked does
+so everywhere, by the same weights. How to keep a number over the gap it does not learn. In temporal order and embedded Reber
+nothing that matters stands there, and it stays at chance.
 
 ![Share of rows solved over steps seen](problems.png)
 
