@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "exchange.h"
 #include "sequence/kernels.h"
+#include "sequence/loans.h"
 
 namespace nb = nanobind;
 
@@ -166,6 +168,40 @@ nb::object fresh(const Sizes& sizes, bool f64, void** at) {
     return made;
 }
 
+// A tensor whose memory is a loan, given back when torch drops it.
+struct Lent {
+    Loan* loan;
+    std::int64_t size, stride;
+    exchange::Managed managed;
+
+    static void drop(exchange::Managed* managed) {
+        Lent* const lent = static_cast<Lent*>(managed->context);
+        give_back(lent->loan);
+        delete lent;
+    }
+};
+
+// A new tensor of one dimension, to be written whole: a large one lies where an earlier one has lain.
+template <class S>
+nb::object tape_part(std::size_t elements, void** at) {
+    const std::size_t bytes = elements * sizeof(S);
+    if (bytes < least_loan) return fresh({{std::int64_t(elements)}, 1}, sizeof(S) == 8, at);
+    auto lent = std::make_unique<Lent>();
+    lent->loan = lend(bytes);
+    lent->size = std::int64_t(elements);
+    lent->stride = 1;
+    *at = lent->loan->at;
+    exchange::Managed& managed = lent->managed;
+    managed = {1, 0, lent.get(), Lent::drop, 0, {*at, 1, 0, 1, 2, sizeof(S) * 8, 1, &lent->size, &lent->stride, 0}};
+    lent.release();
+    void* object = nullptr;
+    if (torch.table->object_from_managed(&managed, &object)) {
+        Lent::drop(&managed);
+        throw nb::python_error();
+    }
+    return nb::steal(static_cast<PyObject*>(object));
+}
+
 // A layer, and calls of it.
 class Direct {
 public:
@@ -251,8 +287,8 @@ private:
         if (lstm) made[2] = fresh(state_sizes(g.stacked(), s.B, H_), f64, &out[2]);
         if (keep && cell_ != Cell::rnn) {
             const TapeSize size = tape<S>(s);
-            made[3] = fresh({{std::int64_t(size.gates)}, 1}, f64, &out[3]);
-            if (lstm) made[4] = fresh({{std::int64_t(size.cells)}, 1}, f64, &out[4]);
+            made[3] = tape_part<S>(size.gates, &out[3]);
+            if (lstm) made[4] = tape_part<S>(size.cells, &out[4]);
         }
         const auto& t = g.tensors;
         const Forward<S> f{s, t[0].at<const S>(), t[0].stride(0), t[0].stride(1), h0<S>(g), c0<S>(g),

@@ -19,7 +19,13 @@ struct Tensor {
     std::uint64_t byte_offset;
 };
 
-struct Managed;
+struct Managed {
+    std::uint32_t major, minor;
+    void* context;
+    void (*deleter)(Managed*);
+    std::uint64_t flags;
+    Tensor tensor;
+};
 
 struct Table {
     std::uint32_t major, minor;

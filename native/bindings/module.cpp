@@ -11,6 +11,7 @@
 
 #include "direct.h"
 #include "sequence/kernels.h"
+#include "sequence/loans.h"
 #include "sequence/team.h"
 
 namespace nb = nanobind;
@@ -98,6 +99,21 @@ void backward(const Shape& s, long x_step, long x_row, nb::tuple tensors) {
     go();
 }
 
+template <class S>
+double readout(long N, long H, long V, long threads, const Address (&a)[7]) {
+    for (int i = 0; i < 2; i++) need(a[i], "h or W is null");
+    need(a[3], "target is null");
+    const auto* target = at<const std::int64_t>(a[3]);
+    double loss = 0;
+    const Readout<S> f{N, H, V, threads, at<const S>(a[0]), at<const S>(a[1]), at<const S>(a[2]), target, &loss, at<S>(a[4]), at<S>(a[5]),
+                       at<S>(a[6])};
+    nb::gil_scoped_release released;
+    for (long n = 0; n < N; n++) need(target[n] >= 0 && target[n] < V, "a target is no symbol");
+    if constexpr (sizeof(S) == 4) kernels().f32.readout(f);
+    else kernels().f64.readout(f);
+    return loss;
+}
+
 struct Timed {
     long rounds;
 };
@@ -158,7 +174,19 @@ NB_MODULE(bptt_native, m) {
             else kernels().f32.apply(function, at<const float>(from), at<float>(to), n);
         },
         "tanh (0) or the logistic function (1) of n elements.");
+    m.def(
+        "readout",
+        [](bool f64, long N, long H, long V, long threads, nb::tuple tensors) {
+            need(N >= 1 && H >= 1 && V >= 1 && threads >= 1 && threads <= most_threads, "N, H, V are at least 1, threads from 1 to 256");
+            need(double(V) * (double(N) + double(H)) < 1e14 && double(N) * double(H) < 1e14, "too large");
+            Address a[7];
+            read<float>(tensors, a);
+            return f64 ? readout<double>(N, H, V, threads, a) : readout<float>(N, H, V, threads, a);
+        },
+        "h W b target -> dh dW db; the loss is returned. See readout.h.");
     define_direct(m);
+    m.def("idle_bytes", &idle_bytes, "Memory of large tapes that are gone, kept for the next.");
+    m.def("release_idle", &release_idle, "Gives that memory back to the system.");
     m.def("peak", &peak, nb::arg("threads"), nb::arg("seconds") = 0.01,
           "Floating-point operations a second of multiply-adds in registers, now: float32, on so many threads.");
 }

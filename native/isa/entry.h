@@ -2,6 +2,7 @@
 // BPTT_VECTOR_BYTES the width of its vectors.
 #pragma once
 
+#include "readout/cross_entropy.h"
 #include "sequence/backward.h"
 #include "sequence/forward.h"
 #include "sequence/kernels.h"
@@ -68,6 +69,29 @@ void backward(const Backward<S>& f) {
     run<S, BackwardPass<S>>(f);
 }
 
+// Below this many multiply-adds for a thread, another thread costs more than it brings.
+constexpr double least_readout = 5e5;
+
+template <class S>
+void readout(const Readout<S>& f) {
+    struct Call {
+        const Readout<S>& readout;
+        int threads;
+        void* memory;
+        static void part(void* context, int thread, Barrier& barrier) {
+            const Call& call = *static_cast<Call*>(context);
+            const FlushDenormals flush;
+            ReadoutPass<S>(call.readout, call.threads, call.memory).part(thread, barrier);
+        }
+    };
+    int threads = team_size(least(f.threads, most(1, long(double(f.N) * double(f.V) * double(f.H) / least_readout))));
+    while (true) {
+        Call call{f, threads, scratch(Use::work, ReadoutPass<S>(f, threads, nullptr).bytes)};
+        if (run_team(threads, call.part, &call)) return;
+        threads = 1;
+    }
+}
+
 template <class S>
 void apply(int function, const S* from, S* to, long n) {
     for (long i = 0; i < n; i += V<S>) {
@@ -95,7 +119,7 @@ void multiply_add(long rounds) {
 }
 
 template <class S>
-constexpr Entries<S> entries = {tape<S>, forward<S>, backward<S>, apply<S>};
+constexpr Entries<S> entries = {tape<S>, forward<S>, backward<S>, readout<S>, apply<S>};
 
 }  // namespace
 

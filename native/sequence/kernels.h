@@ -1,6 +1,7 @@
 // What each instruction set offers, and the choice among them.
 #pragma once
 
+#include "bptt/readout.h"
 #include "bptt/sequence.h"
 
 namespace bptt {
@@ -10,6 +11,7 @@ struct Entries {
     TapeSize (*tape)(const Shape&);
     void (*forward)(const Forward<S>&);
     void (*backward)(const Backward<S>&);
+    void (*readout)(const Readout<S>&);
     void (*apply)(int function, const S* from, S* to, long n);  // 0 tanh, 1 logistic: for tests of their accuracy
 };
 

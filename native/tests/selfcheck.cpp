@@ -11,6 +11,7 @@
 #include <random>
 #include <thread>
 
+#include "readout.h"
 #include "reference.h"
 #include "sequence/kernels.h"
 #include "sequence/loans.h"
@@ -229,7 +230,7 @@ int loans() {
 int main(int count, char** words) {
     const auto word = [&](int n, long otherwise) { return count > n ? std::strtol(words[n], nullptr, 10) : otherwise; };
     try {
-        return checks(word(1, 300), std::uint64_t(word(2, 1)), word(3, 3), word(4, 70)) | loans();
+        return checks(word(1, 300), std::uint64_t(word(2, 1)), word(3, 3), word(4, 70)) | loans() | readouts(std::uint64_t(word(2, 1)), word(3, 3));
     } catch (const std::exception& error) {
         std::fprintf(stderr, "%s\n", error.what());
         return 2;

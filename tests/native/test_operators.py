@@ -200,6 +200,34 @@ def test_the_direct_way_serves_what_is_common(cell):
 
 
 @pytest.mark.parametrize("cell", CELLS)
+def test_a_small_layer_goes_the_quick_way(cell, monkeypatch):
+    """What fits is computed without the layer's own checks; what does not is told in the layer's words."""
+    layer = LAYERS[cell](4, 6)
+    x, zero = torch.randn(5, 3, 4), torch.randn(1, 3, 6)
+    state = (zero, zero) if cell == "lstm" else zero
+    slow = [layer(x, s, mask=torch.ones(5, 3, dtype=torch.bool)) for s in (None, state)]
+    monkeypatch.setattr(type(layer), "_run", None)
+    for first, (y, final) in zip((None, state), slow, strict=True):
+        for grad in (True, False):
+            with torch.set_grad_enabled(grad):
+                mine, last = layer(x, first)
+            assert mine.requires_grad == grad
+            assert torch.equal(mine, y)
+            assert type(last) is type(final)
+            assert all(torch.equal(a, b) for a, b in zip(last, final, strict=True))
+    frozen = LAYERS[cell](4, 6).requires_grad_(False)
+    assert not frozen(x)[0].requires_grad
+    for wrong in (x[..., :3], x.double(), x[:0]):
+        with pytest.raises(ValueError, match="x "):
+            layer(wrong)
+    with pytest.raises((TypeError, ValueError), match="state"):
+        layer(x, zero[..., :5] if cell != "lstm" else (zero, zero[..., :5]))
+    for other in (x[:, 0], x.to("meta")):
+        with pytest.raises((TypeError, ValueError)):
+            layer(other)  # not for the quick way
+
+
+@pytest.mark.parametrize("cell", CELLS)
 def test_no_state_is_zero(cell):
     layer = LAYERS[cell](4, 6, backend="native")
     x = torch.randn(5, 3, 4)
@@ -269,6 +297,11 @@ WRONG = st.sampled_from(
 )
 
 
+def called(plan, inputs, flags, grad):
+    made = calls.forward(plan, tuple(inputs), *flags, grad)
+    return Sequence.apply(plan.layer, *flags, made, *inputs) if grad else made
+
+
 @settings(max_examples=150)
 @given(cell=st.sampled_from(CELLS), place=st.integers(0, 9), wrong=WRONG, grad=st.booleans())
 def test_wrong_tensors_are_refused_in_python(cell, place, wrong, grad):
@@ -287,10 +320,10 @@ def test_wrong_tensors_are_refused_in_python(cell, place, wrong, grad):
     if place == 1 and cell != "lstm" and inputs[1] is not None and inputs[1].shape == (1, 3, 7):
         return  # as torch's layers stack it
     if inputs[place] is None and (optional or (place == 1 and cell != "lstm")):
-        assert torch.isfinite(Sequence.apply(plan, inputs[8], inputs[9], *leaves)[0]).all()
+        assert torch.isfinite(called(plan, leaves, inputs[8:], grad)[0]).all()
         return
     with pytest.raises((ValueError, TypeError, AttributeError)):
-        Sequence.apply(plan, inputs[8], inputs[9], *leaves)
+        called(plan, leaves, inputs[8:], grad)
 
 
 def test_out_of_memory_is_an_exception():
@@ -363,3 +396,35 @@ def test_results_of_a_stacked_state():
     plain = results(Native(), layer, x, state, weights, flags)
     stacked = results(Native(), layer, x, tuple(s[None] for s in state), weights, flags)
     assert worst([t.reshape(p.shape) for t, p in zip(stacked, plain, strict=True)], plain) == 0
+
+
+def test_nothing_of_the_module_is_left_at_exit():
+    """nanobind tells at exit what of its objects is still alive: a graph that lives as long as the process holds none."""
+    program = """
+import torch, bptt
+layer = bptt.nn.LSTM(3, 4, backend="native")
+kept = layer(torch.zeros(2, 1, 3))[0].sum()
+kept.backward(retain_graph=True)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_large_tapes_take_the_place_of_earlier_ones():
+    if not hasattr(native, "idle_bytes"):
+        pytest.skip("this bptt_native has no loans")
+    layer = bptt.nn.LSTM(8, 128, backend="native")
+    x = torch.randn(400, 8, 8)
+    native.release_idle()
+    found = []
+    for _ in range(3):
+        layer.zero_grad()
+        layer(x)[0].sum().backward()
+        found.append((native.idle_bytes(), layer.weight_hh_l0.grad.clone()))
+    assert 6 << 20 < found[0][0] == found[2][0] < 16 << 20
+    assert torch.equal(found[0][1], found[2][1])
+    both = [layer(x)[0].sum() for _ in range(2)]  # two at once share nothing
+    for y in both:
+        y.backward()
+    native.release_idle()
+    assert native.idle_bytes() == 0

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from bptt.kernels.native import readout as native
+from bptt.kernels.native.readout import Found
+
 # Scores held at once. Larger pieces no longer make the products faster, smaller ones leave the cache sooner.
 _ELEMENTS = 1 << 21
 _LEAST_ROWS = 64
@@ -44,6 +47,8 @@ class ReadoutCrossEntropy(nn.Module):
     (and the scores where they are wanted); the loss lists no parameters.
     """
 
+    unit = "nats"
+
     def __init__(self, readout: nn.Linear, ignore_index: int = -100) -> None:
         super().__init__()
         self._readout = (readout,)
@@ -60,39 +65,60 @@ class ReadoutCrossEntropy(nn.Module):
 class _ReadoutCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor) -> Tensor:
-        wants_h, wants_weight, wants_bias, _ = ctx.needs_input_grad
-        rows, symbols = len(h), len(weight)
-        dh = torch.empty_like(h) if wants_h else None
-        dweight = torch.zeros_like(weight) if wants_weight and not rows else None
-        dbias = weight.new_zeros(symbols) if wants_bias else None
-        pieces = max(1, -(-rows // max(_LEAST_ROWS, _ELEMENTS // symbols)))
-        size = max(1, -(-rows // pieces))
-        buffer = h.new_empty(min(size, rows), symbols)
-        total = torch.zeros((), dtype=torch.float64 if h.device.type != "mps" else h.dtype, device=h.device)
-        for start in range(0, rows, size):
-            part, wanted = h[start : start + size], target[start : start + size, None]
-            scores = buffer[: len(part)]
-            torch.mm(part, weight.t(), out=scores) if bias is None else torch.addmm(bias, part, weight.t(), out=scores)
-            # log Σ exp: the largest score, less the logarithm of its share. The shares take the place of the scores.
-            largest, right = scores.amax(1), scores.gather(1, wanted)[:, 0]
-            shares = torch.softmax(scores, 1, out=scores)
-            total += (largest - shares.amax(1).log() - right).sum(dtype=total.dtype)
-            if not any(ctx.needs_input_grad):
-                continue
-            shares.scatter_add_(1, wanted, shares.new_full((1, 1), -1.0).expand_as(wanted))
-            if dh is not None:
-                torch.mm(shares, weight, out=dh[start : start + size])
-            if wants_weight:
-                dweight = torch.mm(shares.t(), part) if dweight is None else dweight.addmm_(shares.t(), part)
-            if dbias is not None:
-                dbias += shares.sum(0)
-        ctx.save_for_backward(dh, dweight, dbias)
-        return total.to(h.dtype)
+        ctx.wanted = tuple(ctx.needs_input_grad[:3])
+        total, ctx.found = _computed(h, weight, bias, target, ctx.wanted)
+        if any(ctx.wanted):
+            ctx.save_for_backward(h, weight, bias, target)
+        return total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
-        found = ctx.saved_tensors
+        # Handed on, not copied: whoever goes back once more through a graph that was kept has them computed once more.
+        found, ctx.found = ctx.found, None
+        if found is None:
+            h, weight, bias, target = ctx.saved_tensors
+            _, found = _computed(h, weight, bias, target, ctx.wanted)
         if bool(error != 1):
-            found = tuple(None if g is None else g * error for g in found)
+            for gradient in found:
+                if gradient is not None:
+                    gradient.mul_(error)
         return (*found, None)
+
+
+def _computed(h: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, wanted: tuple[bool, ...]) -> tuple[Tensor, Found]:
+    """E, and the gradients of h, weight and bias where wanted."""
+    if native.serves(h, weight, bias, target):
+        loss, found = native.cross_entropy(h, weight, bias, target, wanted)
+        return h.new_tensor(loss), found
+    return _by_torch(h, weight, bias, target, wanted)
+
+
+def _by_torch(h: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, wanted: tuple[bool, ...]) -> tuple[Tensor, Found]:
+    wants_h, wants_weight, wants_bias = wanted
+    rows, symbols = len(h), len(weight)
+    dh = torch.empty_like(h) if wants_h else None
+    dweight = torch.zeros_like(weight) if wants_weight and not rows else None
+    dbias = weight.new_zeros(symbols) if wants_bias else None
+    pieces = max(1, -(-rows // max(_LEAST_ROWS, _ELEMENTS // symbols)))
+    size = max(1, -(-rows // pieces))
+    buffer = h.new_empty(min(size, rows), symbols)
+    total = torch.zeros((), dtype=torch.float64 if h.device.type != "mps" else h.dtype, device=h.device)
+    for start in range(0, rows, size):
+        part, right = h[start : start + size], target[start : start + size, None]
+        scores = buffer[: len(part)]
+        torch.mm(part, weight.t(), out=scores) if bias is None else torch.addmm(bias, part, weight.t(), out=scores)
+        # log Σ exp: the largest score, less the logarithm of its share. The shares take the place of the scores.
+        largest, reached = scores.amax(1), scores.gather(1, right)[:, 0]
+        shares = torch.softmax(scores, 1, out=scores)
+        total += (largest - shares.amax(1).log() - reached).sum(dtype=total.dtype)
+        if not any(wanted):
+            continue
+        shares.scatter_add_(1, right, shares.new_full((1, 1), -1.0).expand_as(right))
+        if dh is not None:
+            torch.mm(shares, weight, out=dh[start : start + size])
+        if wants_weight:
+            dweight = torch.mm(shares.t(), part) if dweight is None else dweight.addmm_(shares.t(), part)
+        if dbias is not None:
+            dbias += shares.sum(0)
+    return total.to(h.dtype), (dh, dweight, dbias)

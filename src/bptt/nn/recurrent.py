@@ -18,6 +18,8 @@ from bptt.kernels.fused import Torch
 from bptt.kernels.native import Native
 from bptt.nn.checks import autocast, check_dropout, check_input, check_sizes, is_number
 
+_native = Native()
+
 
 class Recurrent(nn.Module):
     """What `RNN`, `GRU` and `LSTM` share: torch's constructor, parameters and state_dict, plus masks, resets and a backend.
@@ -92,6 +94,7 @@ class Recurrent(nn.Module):
                     self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
             self._names.append(tuple(name + suffix if shape else None for name, shape in shapes.items()))
             self._layers.append(layer)
+        self._quick = num_layers == directions == 1 and not batch_first
         self.reset_parameters()
 
     @property
@@ -118,6 +121,8 @@ class Recurrent(nn.Module):
         hx: Any = None,
     ) -> tuple[Any, Any]:
         state = hx if state is None else state
+        if mask is None and reset is None and self._quick and (made := self._made_quickly(x, state)) is not None:
+            return made
         if isinstance(x, PackedSequence):
             return self._packed(x, state, mask, reset)
         check_input(self, x, mask, reset, self._parameter("weight_ih_l0"))
@@ -136,6 +141,17 @@ class Recurrent(nn.Module):
         elif swap:
             y = y.transpose(0, 1)
         return y, final if len(self.parts) > 1 else final[0]
+
+    def _made_quickly(self, x: Any, state: Any) -> tuple[Tensor, Any] | None:
+        """What the native kernel finds fit to compute as it stands; the checks that say what is wrong then need not run."""
+        if self.backend not in ("auto", "native"):
+            return None
+        own = self._parameters
+        try:
+            weights = tuple([name and own[name] for name in self._names[0]])
+        except KeyError:  # parametrized
+            return None
+        return _native.quick(self._layers[0], x, state, weights)
 
     def backends(self, x: Tensor | None = None, mask: Tensor | None = None, reset: Tensor | None = None) -> dict[str, str]:
         """For every kernel of the table, "serves" or why it does not, for this layer on such an input."""

@@ -6,6 +6,7 @@ long way here, which copies what is not dense and names what does not fit.
 
 from __future__ import annotations
 
+import atexit
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,9 +75,22 @@ def plan_of(layer: Layer) -> Plan:
     )
 
 
+atexit.register(plan_of.cache_clear)  # objects of the C++ module are to be gone before it
+
+
 def tape_of_a_row(double: bool, layer: Layer) -> list[int]:
     """Elements of the two parts of the tape for one step of one row, on the instruction set in use."""
     return list(native.tape(double, CELLS[layer.cell], 1, 1, layer.input_size, layer.hidden_size))
+
+
+def module() -> Any:
+    """The C++ module; ``None`` where it is `MISSING`."""
+    return native
+
+
+def threads() -> int:
+    """The threads that a call may take: torch's."""
+    return min(torch.get_num_threads(), _MOST_THREADS)
 
 
 def with_state(plan: Plan, inputs: Inputs) -> Inputs:
@@ -95,14 +109,13 @@ def forward(
 
     **Raises** ``ValueError`` or ``TypeError`` for what does not fit, ``MemoryError`` where there is not enough memory.
     """
-    threads = min(torch.get_num_threads(), _MOST_THREADS)
-    if plan.direct is not None and (made := plan.direct.forward(inputs, mask, reset, keep, threads)) is not None:
+    if plan.direct is not None and (made := plan.direct.forward(inputs, mask, reset, keep, threads())) is not None:
         return made  # type: ignore[no-any-return]
     inputs = with_state(plan, inputs)
     check(plan, inputs, mask, reset)
     x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr = inputs
-    x, mask, reset = _features_side_by_side(x), _dense(mask), _dense(reset)
-    h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr = map(_dense, (h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr))
+    x, mask, reset = _features_side_by_side(x), dense(mask), dense(reset)
+    h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr = map(dense, (h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr))
     steps, batch, features = x.shape
     layer = plan.layer
     hidden = layer.hidden_size
@@ -130,7 +143,7 @@ def forward(
         hidden,
         layer.proj_size,
         plan.clip_step,
-        threads,
+        threads(),
         0 if mask is None else mask.data_ptr(),
         0 if reset is None else reset.data_ptr(),
         *x.stride()[:2],
@@ -166,9 +179,8 @@ def backward(
 
     **Raises** as `forward` does.
     """
-    threads = min(torch.get_num_threads(), _MOST_THREADS)
     if plan.direct is not None:
-        made = plan.direct.backward(inputs, mask, reset, tape, errors, wanted, threads)
+        made = plan.direct.backward(inputs, mask, reset, tape, errors, wanted, threads())
         if made is not None:
             return made  # type: ignore[no-any-return]
     inputs = with_state(plan, inputs)
@@ -186,8 +198,8 @@ def backward(
         ]
     except RuntimeError as error:
         raise MemoryError(f"no memory for gradients, T={steps}, B={batch}, H={layer.hidden_size}: {error}") from error
-    x, mask, reset = _features_side_by_side(x), _dense(mask), _dense(reset)
-    held = [_dense(t) for t in (h0, c0, w_ih, w_hh, w_hr, y, gates, cells, *errors)]
+    x, mask, reset = _features_side_by_side(x), dense(mask), dense(reset)
+    held = [dense(t) for t in (h0, c0, w_ih, w_hh, w_hr, y, gates, cells, *errors)]
     native.backward(
         x.dtype is torch.float64,
         plan.cell,
@@ -199,7 +211,7 @@ def backward(
         layer.hidden_size,
         layer.proj_size,
         plan.clip_step,
-        threads,
+        threads(),
         0 if mask is None else mask.data_ptr(),
         0 if reset is None else reset.data_ptr(),
         *x.stride()[:2],
@@ -250,7 +262,7 @@ def _refuse(name: str, tensor: Tensor, shape: tuple[int, ...] | None, x: Tensor)
     raise ValueError(f"{name} is {tensor.dtype} on {tensor.device}: the native kernels know float32 and float64 on the CPU")
 
 
-def _dense(tensor: Any) -> Any:
+def dense(tensor: Any) -> Any:
     """Row-major without gaps, and no negation that is still to be done; ``None`` stays."""
     if tensor is None or (tensor.is_contiguous() and not tensor.is_neg()):
         return tensor

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bptt.kernels.contract import Rows, Weights
+from bptt.kernels.contract import Layer, Rows, Weights
 from bptt.kernels.native import calls
 from bptt.kernels.native.calls import Inputs, Plan
 from bptt.kernels.reference import Reference
@@ -15,28 +15,34 @@ from bptt.kernels.reference import Reference
 _reference = Reference()
 
 
+Made = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
+"""y, h, c and the two parts of the tape."""
+
+
 class Sequence(torch.autograd.Function):
-    """y, h and, for the LSTM, c."""
+    """y, h and, for the LSTM, c: ``made`` from ``inputs`` before, so that what cannot be made never comes here."""
 
     @staticmethod
-    def forward(ctx: Any, plan: Plan, mask: Tensor | None, reset: Tensor | None, *inputs: Tensor) -> tuple[Tensor, ...]:
-        keep = True in ctx.needs_input_grad
-        y, h, c, gates, cells = calls.forward(plan, inputs, mask, reset, keep)  # type: ignore[arg-type]
-        if keep:
-            ctx.plan, ctx.mask, ctx.reset = plan, mask, reset
-            ctx.save_for_backward(*inputs, y, gates, cells)
-            ctx.set_materialize_grads(False)
+    def forward(
+        ctx: Any, layer: Layer, mask: Tensor | None, reset: Tensor | None, made: Made, *inputs: Tensor
+    ) -> tuple[Tensor, ...]:
+        y, h, c, gates, cells = made
+        ctx.layer, ctx.mask, ctx.reset = layer, mask, reset
+        ctx.save_for_backward(*inputs, y, gates, cells)
+        ctx.set_materialize_grads(False)
         return (y, h) if c is None else (y, h, c)
 
     @staticmethod
     def backward(ctx: Any, *errors: Tensor | None) -> tuple[Tensor | None, ...]:
-        saved, wanted = ctx.saved_tensors, ctx.needs_input_grad[3:]
-        inputs, tape = saved[:8], saved[8:]
-        if not ctx.plan.lstm:
+        saved, wanted, plan = ctx.saved_tensors, ctx.needs_input_grad[4:], calls.plan_of(ctx.layer)
+        if not plan.lstm:
             errors = (*errors, None)
         if torch.is_grad_enabled():  # create_graph: someone may differentiate these gradients
-            return (None, None, None, *differentiable(ctx.plan, inputs, ctx.mask, ctx.reset, errors, wanted))
-        return (None, None, None, *calls.backward(ctx.plan, inputs, ctx.mask, ctx.reset, tape, errors, wanted))
+            return (*_NONE, *differentiable(plan, saved[:8], ctx.mask, ctx.reset, errors, wanted))
+        return (*_NONE, *calls.backward(plan, saved[:8], ctx.mask, ctx.reset, saved[8:], errors, wanted))
+
+
+_NONE = (None,) * 4
 
 
 def differentiable(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from bptt.kernels.contract import Layer, Rows, State, Weights
 from bptt.kernels.native import calls, operators
-from bptt.kernels.native.function import Sequence
+from bptt.kernels.native.function import Made, Sequence
 from bptt.kernels.transforms import transformed
 
 # Addresses of these are no secret to anyone; what else looks on (compilers, modes, subclasses) sees operators.
 _PLAIN = (Tensor, nn.Parameter)
 _compiling, _modes = torch.compiler.is_compiling, torch._C._len_torch_dispatch_stack
-_trace = torch._C._get_tracing_state
+_trace, _autocast, _grad = torch._C._get_tracing_state, torch.is_autocast_enabled, torch.is_grad_enabled
 
 
 class Native:
@@ -50,9 +52,46 @@ class Native:
         h0, c0 = (None, None) if state is None else state if layer.cell == "lstm" else (state[0], None)
         if _compiling() or type(x) not in _PLAIN or _modes() > 0:
             return operators.sequence(layer, (x, h0, c0, *weights), rows)
-        plan, mask, reset = calls.plan_of(layer), rows.mask, rows.reset
-        if torch.is_grad_enabled():
-            y, *final = Sequence.apply(plan, mask, reset, x, h0, c0, *weights)  # type: ignore[no-untyped-call]
-            return y, tuple(final)
-        y, h, c, _, _ = calls.forward(plan, (x, h0, c0, *weights), mask, reset, False)
-        return y, (h,) if c is None else (h, c)
+        inputs = (x, h0, c0, *weights)
+        keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs)
+        made = calls.forward(calls.plan_of(layer), inputs, rows.mask, rows.reset, keep)
+        y, *final = _with_history(layer, rows.mask, rows.reset, made, inputs) if keep else made[:3]
+        return y, tuple(part for part in final if part is not None)
+
+    def quick(self, layer: Layer, x: Any, state: Any, weights: tuple[Any, ...]) -> tuple[Tensor, Any] | None:
+        """y and the final state as torch's layers give it, of one layer without flags; ``None`` where `run` is to be asked.
+
+        The C++ side checks all that has a size, so that a small layer spends its time elsewhere than in Python.
+        """
+        if (
+            calls.MISSING is not None
+            or _compiling()
+            or layer.activation not in calls.ACTIVATIONS
+            or _autocast("cpu")
+            or _modes() > 0
+            or transformed() is not None
+            or _trace() is not None
+        ):
+            return None
+        plan, lstm = calls.plan_of(layer), layer.cell == "lstm"
+        given = (state, None) if state is None or not lstm else state
+        if plan.direct is None or type(x) not in _PLAIN or type(given) is not tuple or len(given) != 2:
+            return None
+        for part in given:
+            if part is not None and (type(part) not in _PLAIN or part.ndim != 3):
+                return None
+        inputs = (x, *given, *weights)
+        keep = _grad() and True in [t is not None and t.requires_grad for t in inputs]
+        made = plan.direct.forward(inputs, None, None, keep, calls.threads())
+        if made is None:
+            return None
+        if keep:
+            y, *final = _with_history(layer, None, None, made, inputs)
+            return y, tuple(final) if lstm else final[0]
+        return made[0], made[1:3] if lstm else made[1]
+
+
+def _with_history(
+    layer: Layer, mask: Tensor | None, reset: Tensor | None, made: Made, inputs: tuple[Tensor | None, ...]
+) -> tuple[Tensor, ...]:
+    return Sequence.apply(layer, mask, reset, made, *inputs)  # type: ignore[no-any-return, no-untyped-call]
