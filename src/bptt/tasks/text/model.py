@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
 
+from bptt.loss import CrossEntropy
+from bptt.nn import readout_cross_entropy
 from bptt.tasks.layers import recurrent
 
 
@@ -45,9 +49,40 @@ class TextModel(nn.Module):
             nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
             self.readout.weight = self.embedding.weight
         nn.init.zeros_(self.readout.bias)
+        self._leaves_readout = False
 
     def forward(
         self, x: Tensor, state: Any = None, *, mask: Tensor | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, Any]:
         y, state = self.layers(self.dropout(self.embedding(x)), state, mask=mask, reset=reset)
-        return self.readout(self.dropout(y)), state
+        y = self.dropout(y)
+        return (y if self._leaves_readout and self.training else self.readout(y)), state
+
+    @contextmanager
+    def leaving_readout(self) -> Iterator[ReadoutByLoss]:
+        """Inside, what is trained gives ``[T, B, H]``, and the loss handed out reads it out: faster for large V.
+
+        In evaluation mode the model gives its logits as ever, and that loss takes them.
+        """
+        self._leaves_readout = True
+        try:
+            yield ReadoutByLoss(self)
+        finally:
+            self._leaves_readout = False
+
+
+class ReadoutByLoss(CrossEntropy):
+    """`bptt.CrossEntropy` of a `TextModel` that leaves its readout to the loss while it is trained."""
+
+    def __init__(self, model: TextModel) -> None:
+        super().__init__()
+        self._model = (model,)  # not a part of the loss, whose parameters would be its own
+
+    def forward(self, y: Tensor, target: Tensor) -> Tensor:
+        (model,) = self._model
+        if not model.training:
+            return super().forward(y, target)
+        return readout_cross_entropy(y, model.readout.weight, model.readout.bias, target, self.ignore_index)
+
+    def __repr__(self) -> str:
+        return repr(CrossEntropy())  # by which a run's folder knows its loss: it is the same one

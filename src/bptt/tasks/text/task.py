@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from torch import nn
+
 from bptt import CrossEntropy
 from bptt.data import Stream, Vocabulary, encode_file, vocabulary_from_json
 from bptt.data.vocabulary import Ids
@@ -21,9 +23,10 @@ from bptt.tasks.text.model import TextModel
 from bptt.tasks.text.sample import generate
 from bptt.tasks.text.score import score
 from bptt.through import parse
-from bptt.train import read_config
+from bptt.train import Result, read_config
 
 _STRETCH = 64  # steps, where the strategy has no windows of its own
+_LARGE = 2000  # symbols from which a readout in one with its loss is faster
 
 
 class TextTask(Task):
@@ -47,8 +50,19 @@ class TextTask(Task):
         self.source = _source(self.corpus, self.settings)
         self.validation = evaluation(self.corpus.valid, self.settings.rows) if len(self.corpus.valid) else None
         self.test = _print(self.corpus.test)
-        self.loss = CrossEntropy()
-        self.model = built(lambda: _model(self.settings, self.vocabulary), self.settings, folder)
+        self.loss: nn.Module = CrossEntropy()
+        self.model: TextModel = built(lambda: _model(self.settings, self.vocabulary), self.settings, folder)
+
+    def fit(self, folder: Path, **how: Any) -> Result:
+        if self.vocabulary.size < _LARGE:
+            return super().fit(folder, **how)
+        plain = self.loss
+        with self.model.leaving_readout() as loss:
+            self.loss = loss
+            try:
+                return super().fit(folder, **how)
+            finally:
+                self.loss = plain
 
     def describe(self) -> list[tuple[str, str]]:
         given, corpus = self.settings, self.corpus
