@@ -3,7 +3,9 @@
     python benchmarks/overhead.py [--threads 1]
 
 "empty" takes the layer's own tensors, saves them, and returns results and gradients that were made before: what
-torch.autograd.Function costs when it does nothing. "compute" is the kernels' own work, called with the same sizes.
+torch.autograd.Function costs when it does nothing. "same" also makes the layer's results, tape and gradients, as uninitialised
+memory, and saves what the layer saves: below it no layer written as such a Function can go. "compute" is the kernels' own
+work, called with the same sizes.
 """
 
 from __future__ import annotations
@@ -38,6 +40,24 @@ class Empty(torch.autograd.Function):
         return Empty.gradients
 
 
+class Same(torch.autograd.Function):
+    like: tuple[Tensor, ...]  # the layer's results, then its tape
+
+    @staticmethod
+    def forward(ctx: Any, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        made = [torch.empty_like(t) for t in Same.like]
+        results = 3 if len(made) == 5 else 2
+        ctx.save_for_backward(*tensors, made[0], *made[results:])
+        ctx.set_materialize_grads(False)
+        return tuple(made[:results])
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor | None) -> tuple[Tensor | None, ...]:
+        wanted = ctx.needs_input_grad
+        saved = ctx.saved_tensors[: len(wanted)]
+        return tuple([torch.empty_like(t) if want else None for t, want in zip(saved, wanted, strict=True)])
+
+
 def candidates(cell: str, steps: int, backward: bool) -> dict[str, Callable[[], object]]:
     ours, theirs = getattr(bptt.nn, cell)(8, 16, backend="native"), getattr(nn, cell)(8, 16)
     x, zero = torch.randn(steps, 1, 8), torch.zeros(1, 1, 16)
@@ -45,12 +65,18 @@ def candidates(cell: str, steps: int, backward: bool) -> dict[str, Callable[[], 
     gradients = (None, None, *(torch.zeros_like(w) for w in weights))
     plan = calls.plan_of(ours._layers[0])
     inputs = (x, None, None, *weights, None)
-    y, _, _, *tape = calls.forward(plan, inputs, None, None, True)
+    y, h, c, *tape = calls.forward(plan, inputs, None, None, True)
+    Same.like = tuple(t for t in (y, h, c, *tape) if t is not None)
     errors, wanted = (torch.ones_like(y), None, None), (False,) * 3 + (True,) * 4 + (False,)
 
     def empty() -> None:
         Empty.results, Empty.gradients = (torch.empty(steps, 1, 16), torch.empty(1, 1, 16)), gradients
         made = Empty.apply(x, zero, *weights)[0]
+        if backward:
+            made.sum().backward()
+
+    def same() -> None:
+        made = Same.apply(*inputs)[0]
         if backward:
             made.sum().backward()
 
@@ -64,7 +90,13 @@ def candidates(cell: str, steps: int, backward: bool) -> dict[str, Callable[[], 
         if backward:
             calls.backward(plan, inputs, None, None, (y, *tape), errors, wanted)
 
-    return {"empty": empty, "native": lambda: layer(ours), "torch": lambda: layer(theirs), "compute": compute}
+    return {
+        "empty": empty,
+        "same": same,
+        "native": lambda: layer(ours),
+        "torch": lambda: layer(theirs),
+        "compute": compute,
+    }
 
 
 def main() -> None:
@@ -74,7 +106,8 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     table = Table(title=f"B=1, I=8, H=16; {chosen.threads} threads, torch {torch.__version__}; µs")
-    for name in ("", "T", "pass", "empty", "native", "torch", "compute", "native / empty", "torch / native"):
+    times, ratios = ("empty", "same", "native", "torch", "compute"), ("native / empty", "native / same", "torch / native")
+    for name in ("", "T", "pass", *times, *ratios):
         table.add_column(name, justify="left" if name in ("", "pass") else "right")
     for cell in ("RNN", "GRU", "LSTM"):
         for steps in (1, 20):
@@ -85,8 +118,9 @@ def main() -> None:
                     cell,
                     str(steps),
                     "both" if backward else "forward",
-                    *(f"{micro[name]:.0f}" for name in ("empty", "native", "torch", "compute")),
+                    *(f"{micro[name]:.0f}" for name in times),
                     f"{found['native'].ratio:.2f}",
+                    f"{micro['native'] / micro['same']:.2f}",
                     f"{micro['torch'] / micro['native']:.2f}",
                 )
     Console(width=120).print(table)

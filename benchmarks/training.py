@@ -13,6 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 
 # What the profiler names its events, and what they are for.
 _PARTS = [
+    ("readout and loss in one", ("ReadoutCrossEntropy",)),
     ("products", ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")),
     ("recurrent layers", ("mkldnn_rnn_layer", "Sequence", "thnn_fused", "_thnn_fused")),
     ("softmax and loss", ("log_softmax", "softmax", "nll_loss", "amax", "scatter_add", "gather", "mse_loss")),
