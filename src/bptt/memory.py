@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ _RECORD = 700
 # What an operation's place in autograd's graph takes beside the numbers it saved: 960 to 1110 bytes of malloc's, measured on
 # four modules that loop over their steps, and some that malloc cannot use between them.
 _NODE = 1050
+# What is handed back has to be fetched again, page by page: that costs more than so little is worth.
+_LITTLE = 4 * 2**20
 # So many events are recorded at most: each takes the profiler about half a KiB.
 EVENTS = 6000
 
@@ -124,9 +126,8 @@ class _Mallinfo(ctypes.Structure):
 
 def given_out() -> int:
     """The bytes that malloc has given out and not had back, where it tells (glibc); else 0."""
-    try:
-        told = ctypes.CDLL(None).mallinfo2
-    except (OSError, AttributeError):
+    told = getattr(_libc(), "mallinfo2", None)
+    if told is None:
         return 0
     told.restype = _Mallinfo
     found = told()
@@ -135,8 +136,17 @@ def given_out() -> int:
 
 def give_back() -> None:
     """Hands memory that is free back to the system, where malloc can be told to (glibc): what probes left has no use."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    trim = getattr(_libc(), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(None)
+    except OSError:
+        return None
 
 
 class Room:
@@ -147,8 +157,8 @@ class Room:
         self._before = resident()
 
     def check(self, kept: int) -> None:
-        """Before a tape is made: hands free memory back if the process would else outgrow the budget."""
-        if resident() - self._before - kept > self._spare:
+        """Before a tape is made: hands free memory back if the process would else outgrow the budget by more than a little."""
+        if resident() - self._before - kept > self._spare + _LITTLE:
             give_back()
 
 
