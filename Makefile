@@ -11,7 +11,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH := $(shell sed -n 's/^\(torch==[0-9.]*\).*/\1/p' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test native problems test-slow lint format lock clean
+.PHONY: demo test native problems claims test-slow lint format lock clean
 
 demo: $(NATIVE)
 	$(BIN)/bptt demo
@@ -27,6 +27,10 @@ native: $(READY)
 # Adding, copy, temporal order and embedded Reber by every strategy: docs/problems.md. Half an hour.
 problems: $(NATIVE)
 	$(BIN)/python benchmarks/problems.py --out docs
+
+# What introductions to recurrent networks assert, measured: docs/claims.md. Twenty minutes on two cores with nothing else to do.
+claims: $(NATIVE)
+	$(BIN)/python benchmarks/claims --out docs
 
 test-slow: $(NATIVE)
 	$(BIN)/python -m pytest -m slow
