@@ -40,7 +40,7 @@ class ClassifySettings(TrainingSettings):
     optimizer: str = setting("adamw:weight_decay=0.01", "sgd, adam, adamw or rmsprop, with settings.", "Training")
     lr: float = setting(2e-3, "Learning rate.", "Training", gt=0)
     epochs: int = setting(8, "Walks over the training part.", "Run", ge=1)
-    patience: int | None = setting(5, "Stop after this many validations without a better one.", "Run", ge=1)
+    patience: int | None = setting(3, "Stop after this many validations without a better one.", "Run", ge=1)
 
     @field_validator("valid", "test", mode="before")
     @classmethod
