@@ -15,6 +15,14 @@ def test_a_problem(bptt: Any, tmp_path: Path) -> None:
     assert kept["trials"][1]["gradient"]["bias"] > 0
 
 
+def test_epochs_are_the_same_sequences_for_all(bptt: Any) -> None:
+    options = ["--set", "length=4", "--set", "hidden=3", "--set", "rows=2", "--epochs", "1", "--json"]
+    shown = bptt("compare", *options, "--through", "full", "--through", "truncated:k1=1,k2=2")
+    full, short = json.loads(shown.stdout)["trials"]
+    assert (full["updates"], short["updates"]) == (100, 400)
+    assert full["steps"] == short["steps"] == 400
+
+
 def test_a_text(bptt: Any, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("to be or not to be, that is the question\n" * 60)
     more = ["--set", "hidden=8", "--set", "rows=4", "--updates", "3", "--json"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +33,12 @@ def compare(
         int | None,
         typer.Option(min=1, help="Updates for each strategy; 1000 unless another limit is given.", show_default=False),
     ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Epochs for each: the same sequences for those that update at every step.", show_default=False
+        ),
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="Minutes for each strategy.", show_default=False)] = None,
     sets: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the task, as in hidden=128.", metavar="KEY=VALUE")
@@ -49,16 +56,16 @@ def compare(
     from bptt.tasks import pictures
     from bptt.tasks.compare import compare as run
 
-    if minutes is not None and not minutes > 0:
-        raise ValueError(f"--minutes must be above 0, got {minutes:g}")
+    if minutes is not None and not (minutes > 0 and math.isfinite(minutes)):
+        raise ValueError(f"--minutes must be above 0 and finite, got {minutes:g}")
     if out is not None:
         check_writable(out / "compare.json", "--out")
         pictures.check(out / "compare.png")
-    if updates is None and minutes is None:
+    if updates is None and minutes is None and epochs is None:
         updates = 1000
     seconds = None if minutes is None else minutes * 60
     model, loss, source, chance, more = _work(task, data, sets or [])
-    found = run(model, loss, source, through, updates=updates, seconds=seconds, progress=not as_json, **more)
+    found = run(model, loss, source, through, epochs=epochs, updates=updates, seconds=seconds, progress=not as_json, **more)
     if as_json:
         print(json.dumps(found.report().plain()))
     else:
