@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bptt import state as states
 from bptt.ask import Answers
 from bptt.call import Caller
+from bptt.counted import counting
 from bptt.data.piece import Piece
 from bptt.data.reader import reader
 from bptt.kept import Aside, Kept, Store, Tape, compact
@@ -117,7 +118,8 @@ class Carrier:
                 few = countable(self._call.model, run.stop - run.start, self._parts)
                 self._counting = Counting(self._call.devices, held) if few else Heap(held)
                 piece = self._reader.read(run.start, run.stop)
-            y, after = self._call(piece, present, where)
+            with counting(self._room is not None):
+                y, after = self._call(piece, present, where)
             count = 0 if run.replay else targets(self._loss, piece)
             made = self._made(run, y, piece, where) if run.count else None
         self._sums.add(made, count, piece)

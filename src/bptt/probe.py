@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bptt import state as states
 from bptt.call import Caller
+from bptt.counted import counting
 from bptt.data.piece import Piece
 from bptt.data.reader import Reader, nbytes
 from bptt.kept import compact
@@ -111,7 +112,8 @@ def _measure(call: Caller, reader: Reader, loss: Any, initial: State, start: int
 def _run(call: Caller, loss: Any, piece: Piece, before: State, where: str) -> tuple[list[Tensor], State]:
     """What the error starts from, and the state; the output is let go of here, as it is in a window."""
     with torch.enable_grad():
-        y, after = call(piece, before, where)
+        with counting():
+            y, after = call(piece, before, where)
         made = summed(loss, y, piece, where)
     return [root for root in (made, *states.leaves(after)) if root.requires_grad], after
 

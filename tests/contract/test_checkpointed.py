@@ -257,6 +257,18 @@ def test_what_is_measured_is_where_rows_begin_most_often():
     assert taken[0] > 1.5 * taken[1]
 
 
+def test_a_large_layer_takes_no_memory_that_is_not_counted():
+    """The native kernels lay large tapes into buffers of their own, unless memory is counted."""
+    model = bptt.nn.LSTM(8, 64)
+    data = torch.randn(1500, 16, 8), torch.randn(1500, 16, 64)
+    run = bptt.backprop(model, LOSS, data, through=bptt.Checkpointed(memory="30MiB"))
+    list(run)
+    outline = run.plan.outline
+    assert outline.segments > 1
+    assert outline.predicted > 16 * 64 * 4 * 4 * outline.segment  # the gates of a segment, at least
+    assert abs(run.plan.measured - outline.predicted) <= 0.1 * outline.predicted
+
+
 _GROWTH = """
 import gc, json, pathlib, sys, torch, bptt, bptt.memory
 from tests.contract.test_checkpointed import Loop

@@ -16,6 +16,7 @@ from typing import Any
 import torch  # before bptt_native, which shares the OpenMP runtime that torch brings
 from torch import Tensor
 
+from bptt.counted import counted
 from bptt.kernels.contract import Layer
 
 MISSING: str | None = None
@@ -29,6 +30,7 @@ CELLS = {"rnn": 0, "gru": 1, "lstm": 2}
 ACTIVATIONS = {"tanh": 0, "relu": 1, "identity": 2}
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 _MOST_THREADS = 256
+_LARGE = 2**19  # bytes of the states of a stretch, a tape being some times as large: the C++ side borrows from 4 MiB on
 
 Inputs = tuple[Tensor, Tensor | None, Tensor | None, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
 """x, h0, c0, the weights. The state is ``[B, ...]``, or ``[1, B, ...]`` as torch's layers stack it; no h0: zero, stacked."""
@@ -93,6 +95,11 @@ def threads() -> int:
     return min(torch.get_num_threads(), _MOST_THREADS)
 
 
+def borrows(layer: Layer, x: Tensor) -> bool:
+    """Whether the direct way may lay a tape of x into memory that torch does not count, while memory is counted."""
+    return counted() and x.ndim == 3 and x.shape[0] * x.shape[1] * layer.hidden_size * x.itemsize >= _LARGE
+
+
 def with_state(plan: Plan, inputs: Inputs) -> Inputs:
     """The inputs with zeros for a state that is not given."""
     x, h0, c0, *weights = inputs
@@ -109,7 +116,8 @@ def forward(
 
     **Raises** ``ValueError`` or ``TypeError`` for what does not fit, ``MemoryError`` where there is not enough memory.
     """
-    if plan.direct is not None and (made := plan.direct.forward(inputs, mask, reset, keep, threads())) is not None:
+    direct = None if keep and borrows(plan.layer, inputs[0]) else plan.direct
+    if direct is not None and (made := direct.forward(inputs, mask, reset, keep, threads())) is not None:
         return made  # type: ignore[no-any-return]
     inputs = with_state(plan, inputs)
     check(plan, inputs, mask, reset)

@@ -82,6 +82,8 @@ class Native:
                 return None
         inputs = (x, *given, *weights)
         keep = _grad() and True in [t is not None and t.requires_grad for t in inputs]
+        if keep and calls.borrows(layer, x):
+            return None
         made = plan.direct.forward(inputs, None, None, keep, calls.threads())
         if made is None:
             return None
