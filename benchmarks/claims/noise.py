@@ -129,9 +129,9 @@ CLAIM = Claim(
     asserted="Networks trained by backpropagation through time are sensitive to noise in their input, as errors add up over "
     "steps.",
     how=f"The adding problem over {LENGTH} steps, H = {HIDDEN}, {len(SEEDS)} seeds; at most {UPDATES} updates; networks that "
-    "learnt it read unseen rows with Gaussian noise of standard deviation σ on every number. Noise on the two marked numbers adds 2σ² to the squared "
-    f"error of the sum itself; what a network adds beyond that comes from the {LENGTH - 2} numbers that it should leave out, "
-    "or from values that it never saw.",
+    "learnt it read unseen rows with Gaussian noise of standard deviation σ on every number. Noise on the two marked numbers "
+    "adds 2σ² to the squared error of the sum itself; what a network adds beyond that comes from the "
+    f"{LENGTH - 2} numbers that it should leave out, or from values that it never saw.",
     parts={"trials": Part(trials)},
     judge=judge,
     table=table,
