@@ -193,6 +193,21 @@ def spelled(settings: Settings, **changed: Any) -> str:
     return " ".join(told)
 
 
+def share_or_file(value: Any, whole: str) -> Any:
+    """A setting that holds out a share of ``whole`` or names a file: a share as the number that it spells.
+
+    **Raises** ``ValueError`` for a number that is no share.
+    """
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and not 0 <= value < 1:
+        raise ValueError(f"expected a share of {whole} of at least 0 and below 1, or a file, got {value}")
+    return value
+
+
 def names_a_file(value: Any) -> bool:
     """Whether the value of a setting that may name a file does, rather than a share or a number of rows."""
     if not isinstance(value, str):

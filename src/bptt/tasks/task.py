@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -24,6 +24,7 @@ from bptt.train.feed import windows_of
 S = TypeVar("S", bound=TrainingSettings)
 R = TypeVar("R")
 M = TypeVar("M", bound=nn.Module)
+P = TypeVar("P", bound=Sized)
 
 Which = str | int | None
 """``"best"``, ``"last"``, the number of a checkpoint, or ``None``: the best if there is one, else the last."""
@@ -31,6 +32,18 @@ Which = str | int | None
 
 class NothingHeldOut(ValueError):
     """A run was trained on all there was, and nothing is left to measure it on."""
+
+    @classmethod
+    def unless(cls, parts: Mapping[str, P], part: str | None, give: str) -> tuple[str, P]:
+        """The ``part`` asked for, or else the test part if there is one, else the validation part.
+
+        **Raises** itself where that is empty, saying what to ``give`` instead.
+        """
+        name = part or ("test" if len(parts["test"]) else "valid")
+        if not len(parts[name]):
+            lacking = f"no part {part!r}" if part else "nothing to measure it on"
+            raise cls(f"this run held out {lacking}: {give}")
+        return name, parts[name]
 
 
 class Trained(ABC):

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from bptt.tasks.config import TrainingSettings, setting
+from bptt.tasks.config import TrainingSettings, setting, share_or_file
 
 
 class ClassifySettings(TrainingSettings):
@@ -45,11 +45,4 @@ class ClassifySettings(TrainingSettings):
     @field_validator("valid", "test", mode="before")
     @classmethod
     def _share(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            try:
-                value = float(value)
-            except ValueError:
-                return value
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and not 0 <= value < 1:
-            raise ValueError(f"expected a share of the texts of at least 0 and below 1, or a file, got {value}")
-        return value
+        return share_or_file(value, "the texts")

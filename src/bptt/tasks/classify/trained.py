@@ -91,11 +91,7 @@ class TrainedClassify(Trained):
         part = how.pop("part", None)
         if data is None:
             corpus = self._own()
-            name = part or ("test" if len(corpus.test) else "valid")
-            held: Part = getattr(corpus, name)
-            if not len(held):
-                lacking = f"no part {part!r}" if part else "nothing to measure it on"
-                raise NothingHeldOut(f"this run held out {lacking}: give texts to evaluate on, --data FILE")
+            name, held = NothingHeldOut.unless(vars(corpus), part, "give texts to evaluate on, --data FILE")
             return self._report(f"the {PARTS[name]} part", held, corpus.train)
         if part is not None:
             raise ValueError(f"--part {part} was held out of other texts than {data}: leave it out to measure on all of it")

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from bptt.tasks.config import TrainingSettings, setting
+from bptt.tasks.config import TrainingSettings, setting, share_or_file
 
 
 class MaintainSettings(TrainingSettings):
@@ -29,10 +29,10 @@ class MaintainSettings(TrainingSettings):
     lead: float = setting(10, "Cycles that an alarm must come before the failure.", "Alarm", ge=0)
     failure: float = setting(100, "Cost of a failure without an alarm, in cycles of life given away.", "Alarm", gt=0)
 
-    cell: Literal["lstm", "gru", "rnn"] = setting("lstm", "Recurrent cell.", "Network")
+    cell: Literal["lstm", "gru", "rnn"] = setting("gru", "Recurrent cell.", "Network")
     hidden: int = setting(32, "Units in each recurrent layer.", "Network", ge=1)
     dropout: float = setting(0.2, "Share of activations dropped in training.", "Network", ge=0, lt=1)
-    noise: float = setting(0.1, "Noise added to the scaled readings in training.", "Network", ge=0)
+    noise: float = setting(0.2, "Noise added to the scaled readings in training.", "Network", ge=0)
 
     through: str = setting("full", "How gradients travel back: full, truncated:k1=32,k2=128.", "Through time")
     rows: int = setting(8, "Units side by side in a batch.", "Training", ge=1)
@@ -42,11 +42,4 @@ class MaintainSettings(TrainingSettings):
     @field_validator("valid", "test", mode="before")
     @classmethod
     def _share(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            try:
-                value = float(value)
-            except ValueError:
-                return value
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and not 0 <= value < 1:
-            raise ValueError(f"expected a share of the units of at least 0 and below 1, or a file, got {value}")
-        return value
+        return share_or_file(value, "the units")

@@ -21,7 +21,7 @@ class RemainingModel(nn.Module):
         self,
         sensors: int,
         *,
-        cell: str = "lstm",
+        cell: str = "gru",
         hidden: int = 32,
         layers: int = 1,
         dropout: float = 0.0,

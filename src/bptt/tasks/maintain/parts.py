@@ -25,12 +25,7 @@ class UnitParts:
 
         **Raises** `NothingHeldOut`.
         """
-        name = part or ("test" if len(self.test) else "valid")
-        units: Units = getattr(self, name)
-        if not len(units):
-            lacking = f"no part {part!r}" if part else "nothing to measure it on"
-            raise NothingHeldOut(f"this run held out {lacking}: give --valid or --test in training")
-        return name, units
+        return NothingHeldOut.unless(vars(self), part, "give --valid or --test in training")
 
 
 def read_parts(settings: MaintainSettings) -> UnitParts:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import field_validator
 
-from bptt.tasks.config import TrainingSettings, setting
+from bptt.tasks.config import TrainingSettings, setting, share_or_file
 
 
 class SequenceSettings(TrainingSettings):
@@ -19,22 +19,18 @@ class SequenceSettings(TrainingSettings):
     test: float | str | None = setting(None, "Share kept for the end, or a file; as the file says, else 0.1.", "Data")
 
     hidden: int = setting(256, "Units in each recurrent layer.", "Network", ge=1)
-    dropout: float = setting(0.5, "Share of activations dropped in training.", "Network", ge=0, lt=1)
-    input_dropout: float = setting(0.2, "Share of the present labels hidden in training.", "Network", ge=0, lt=1)
+    dropout: float = setting(0.7, "Share of activations dropped in training.", "Network", ge=0, lt=1)
+    input_dropout: float = setting(0.1, "Share of the present labels hidden in training.", "Network", ge=0, lt=1)
 
     through: str = setting("full", "How gradients travel back: full, truncated:k1=32,k2=128.", "Through time")
     rows: int = setting(16, "Sequences side by side in a batch.", "Training", ge=1)
-    lr: float = setting(3e-3, "Learning rate.", "Training", gt=0)
-    epochs: int = setting(60, "Walks over the training part.", "Run", ge=1)
+    optimizer: str = setting(
+        "adamw:weight_decay=0.1", "sgd, adam, adamw or rmsprop, with settings as in sgd:momentum=0.9.", "Training"
+    )
+    lr: float = setting(6e-3, "Learning rate.", "Training", gt=0)
+    epochs: int = setting(80, "Walks over the training part.", "Run", ge=1)
 
     @field_validator("valid", "test", mode="before")
     @classmethod
     def _share(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            try:
-                value = float(value)
-            except ValueError:
-                return value
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and not 0 <= value < 1:
-            raise ValueError(f"expected a share of the sequences of at least 0 and below 1, or a file, got {value}")
-        return value
+        return share_or_file(value, "the sequences")

@@ -31,12 +31,7 @@ class RollParts:
 
         **Raises** `NothingHeldOut`.
         """
-        name = part or ("test" if self.test else "valid")
-        rolls: list[Roll] = getattr(self, name)
-        if not rolls:
-            lacking = f"no part {part!r}" if part else "nothing to measure it on"
-            raise NothingHeldOut(f"this run held out {lacking}: give sequences to evaluate on, --data FILE")
-        return name, rolls
+        return NothingHeldOut.unless(vars(self), part, "give sequences to evaluate on, --data FILE")
 
 
 def read_parts(settings: SequenceSettings, labels: Sequence[Label] | None = None) -> RollParts:

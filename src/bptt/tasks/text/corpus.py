@@ -31,12 +31,7 @@ class Corpus:
 
         **Raises** `NothingHeldOut`.
         """
-        name = part or ("test" if len(self.test) else "valid")
-        tokens: Ids = getattr(self, name)
-        if not len(tokens):
-            lacking = f"no part {part!r}" if part else "nothing to measure it on"
-            raise NothingHeldOut(f"this run held out {lacking}: give a text to evaluate on, --data FILE")
-        return name, tokens
+        return NothingHeldOut.unless(vars(self), part, "give a text to evaluate on, --data FILE")
 
 
 def read_corpus(settings: TextSettings, vocabulary: Vocabulary | None = None, progress: Progress | None = None) -> Corpus:
