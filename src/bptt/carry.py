@@ -16,7 +16,7 @@ from bptt.call import Caller
 from bptt.counted import counting
 from bptt.data.piece import Piece
 from bptt.data.reader import reader
-from bptt.kept import Aside, Kept, Store, Tape, compact
+from bptt.kept import Aside, Compact, Kept, Store, Tape
 from bptt.loss import summed, targets
 from bptt.memory import Counting, Heap, Room, can_count
 from bptt.probe import countable
@@ -47,7 +47,7 @@ class Carrier:
         self._reader = reader(sequence)
         self._initial = state
         self._present: State = state
-        self._kept = Store(disk)
+        self._kept, self._compact = Store(disk), Compact()
         self._begin = 0  # of the window under way
         self._since: int | None = None  # the newest state kept while steps run for the first time
         self._loaded: int | None = None
@@ -91,7 +91,7 @@ class Carrier:
     def _keep(self, at: int, disk: bool) -> None:
         again = self._aside is not None and self._loaded is not None
         drew = again and self._kept.drew(self._loaded)
-        state = self._present if self._present is self._initial else compact(self._present)
+        state = self._present if self._present is self._initial else self._compact(self._present)
         self._kept.put(at, Kept(state, self._call.randomness(), drew), disk)
         if not again:
             self._since = at

@@ -129,6 +129,27 @@ class Aside:
         self._buffers.__exit__(None, None, None)
 
 
-def compact(state: State) -> State:
-    """The same state, without the larger tensors that parts of it may be views of."""
-    return states.map_leaves(lambda t: t.clone() if t.untyped_storage().nbytes() > t.nbytes else t, state)
+class Compact:
+    """Copies of states as they are kept: without the larger tensors that parts of them may be views of, small ones together.
+
+    A small tensor alone, made in a run and kept when the large ones of that run are freed, would lie in their place: the next
+    run's go beyond it, and the process grows with every state kept. A row is given out once, so no copy ever changes.
+    """
+
+    def __init__(self) -> None:
+        self._slabs: dict[tuple[Any, ...], list[Tensor]] = {}
+
+    def __call__(self, state: State) -> State:
+        return states.map_leaves(self._copy, state)
+
+    def _copy(self, leaf: Tensor) -> Tensor:
+        if leaf.device.type != "cpu" or not 0 < 2 * leaf.nbytes <= _SLAB:
+            return leaf.clone() if leaf.untyped_storage().nbytes() > leaf.nbytes else leaf
+        free = self._slabs.setdefault((leaf.shape, leaf.dtype), [])
+        if not free:
+            # .data: rows of one slab would else count changes together, and autograd take the filling of one for another's.
+            free.extend(row.data for row in leaf.new_empty((_SLAB // leaf.nbytes, *leaf.shape)))
+        return free.pop().copy_(leaf)
+
+
+_SLAB = 4096  # bytes

@@ -14,7 +14,6 @@ from bptt.call import Caller
 from bptt.counted import counting
 from bptt.data.piece import Piece
 from bptt.data.reader import Reader, nbytes
-from bptt.kept import compact
 from bptt.loss import summed
 from bptt.memory import EVENTS, Counting, kept_bytes
 from bptt.state import State
@@ -104,7 +103,7 @@ def _measure(call: Caller, reader: Reader, loss: Any, initial: State, start: int
         a_call, _ = _events.get(call.model, (counting.events, 0.0))
         _events[call.model] = a_call, counting.events / (stop - start)
         drew = random != call.randomness()
-        state = kept_bytes(compact(after), random if drew else None)
+        state = kept_bytes(after, random if drew else None)
     random.put_back()
     return peak, state
 
