@@ -46,7 +46,7 @@ def read_cells(
     lines = list(islice((line for line in io.StringIO(text) if line.strip()), 2))
     if not lines:
         raise ValueError(f"{path} holds only blank lines; expected a table with a line of column names")
-    if unnamed and len(first := lines[0].split()) == len(unnamed) and all(map(_is_number, first)):
+    if unnamed and len(first := lines[0].split()) == len(unnamed) and all(map(is_number, first)):
         text = "\n".join("\t".join(line.split()) for line in ["\t".join(unnamed), *text.splitlines()] if line.strip())
         lines, separator = ["\t".join(unnamed)], "\t"
     separator = separator or _separator(lines)
@@ -134,11 +134,12 @@ def _check_header(path: Path, names: list[str]) -> None:
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
         raise ValueError(f"{path} has more than one column called {twice[0]!r}; give every column a name of its own")
-    if all(_is_number(name) for name in names):
+    if all(is_number(name) for name in names):
         raise ValueError(f"the first line of {path} holds numbers ({', '.join(names[:4])}); expected the column names")
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a cell spells a number, as Python reads one."""
     try:
         float(text)
     except ValueError:

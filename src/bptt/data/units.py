@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.data.cells import find_column, listed, numbers, read_cells
+from bptt.data.cells import find_column, is_number, listed, numbers, read_cells
 
 if TYPE_CHECKING:
     import polars as pl
@@ -117,7 +117,7 @@ def read_ends(path: str | Path, units: Units) -> Units:
     try:
         left = [float(line[0]) for line in lines]
     except ValueError:
-        bad = next(number for number, line in enumerate(lines, 1) if not _is_number(line[0]))
+        bad = next(number for number, line in enumerate(lines, 1) if not is_number(line[0]))
         raise ValueError(f"{path}, line {bad}: {lines[bad - 1][0]!r} is no number of cycles") from None
     if len(left) != len(units):
         raise ValueError(f"{path} has {len(left)} numbers for {len(units)} units: expected one for each, in their order")
@@ -147,11 +147,3 @@ def _column(path: Path, cells: pl.Series, separator: str | None) -> Floats:
             f"{path}, row {row + 1}: the cell of {cells.name!r} {what}{more}: mend it, or choose other columns with --sensor"
         )
     return values
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
