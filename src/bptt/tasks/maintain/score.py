@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bptt.tasks.interval import interval
 from bptt.tasks.maintain.alarm import Alarm
 from bptt.tasks.report import Report, Table, cell
 
 Floats = NDArray[np.float64]
-_DRAWS = 2000
 
 
 def nasa(error: Floats) -> float:
@@ -31,24 +31,24 @@ def score(name: str, made: Mapping[str, Sequence[Floats]], remaining: Sequence[F
     """
     truth = [np.minimum(left[-1:] if ends else left, cap) for left in remaining]
     count = sum(map(len, truth))
-    shown, figures = [], {}
+    shown, figures = [], dict[str, dict[str, Any]]()
     for label, each in made.items():
         errors = [(one[-1:] if ends else one) - left for one, left in zip(each, truth, strict=True)]
         together = np.concatenate(errors)
-        low, high = _interval(errors)
-        found = {
+        low, high = interval([np.square(e).sum() for e in errors], [len(e) for e in errors], np.sqrt)
+        found: dict[str, Any] = {
             "rmse": float(np.sqrt(np.square(together).mean())),
             "interval": [low, high],
             "mae": float(np.abs(together).mean()),
             "nasa": nasa(together) if ends else float("nan"),
         }
         figures[label] = found
-        row = [label, cell(float(found["rmse"]), ".2f"), f"{low:.1f}–{high:.1f}", cell(float(found["mae"]), ".2f")]  # type: ignore[arg-type]
-        shown.append(row + [cell(float(found["nasa"]), ",.0f")] * ends)  # type: ignore[arg-type]
+        row = [label, cell(found["rmse"], ".2f"), f"{low:.1f}–{high:.1f}", cell(found["mae"], ".2f")]
+        shown.append(row + [cell(found["nasa"], ",.0f")] * ends)
     labels = list(made)
-    best = min(labels[1:], key=lambda label: float(figures[label]["rmse"]))  # type: ignore[arg-type]
+    best = min(labels[1:], key=lambda label: figures[label]["rmse"])
     remarks = []
-    if float(figures[labels[0]]["rmse"]) >= float(figures[best]["rmse"]):  # type: ignore[arg-type]
+    if figures[labels[0]]["rmse"] >= figures[best]["rmse"]:
         remarks.append(f"Nothing is gained by the network here: {best} is as near. Train longer, or with a lower --lr.")
     what = "after the last row of each" if ends else f"at each of {count:,} cycles"
     title = f"Cycles left on {name}, {len(truth):,} units, {what}; counted up to {cap:g}"
@@ -73,10 +73,3 @@ def alarm_table(alarm: Alarm, age: Alarm, lead: float, failure: float) -> Table:
         f"Alarm {lead:g} cycles before a failure, which costs {failure:g} cycles; chosen and measured on the validation units"
     )
     return Table(title, ["", "failures missed", "life wasted", "cost a unit"], rows, strong=0)
-
-
-def _interval(errors: Sequence[Floats]) -> tuple[float, float]:
-    squares, counts = (np.array([each(e) for e in errors]) for each in (lambda e: np.square(e).sum(), len))
-    drawn = np.random.Generator(np.random.PCG64(0)).integers(len(errors), size=(_DRAWS, len(errors)))
-    low, high = np.quantile(np.sqrt(squares[drawn].sum(1) / counts[drawn].sum(1)), [0.025, 0.975])
-    return float(low), float(high)

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from bptt.data import Batches
 from bptt.data.rolls import Roll
+from bptt.tasks.interval import interval
 from bptt.tasks.report import Report, Table, cell
 from bptt.tasks.sequence.model import surprise
 from bptt.tasks.sequence.parts import pairs
 
 BATCH = 64  # sequences read side by side
-_DRAWS = 2000
 Floats = NDArray[np.float64]
 
 
@@ -60,7 +60,7 @@ def score(model: nn.Module, rolls: Sequence[Roll], name: str, known: Counts) -> 
     figures: dict[str, Any] = {"part": name, "count": int(steps.sum()), "sequences": len(rolls), "scores": {}}
     shown = []
     for label, (nats, right, said) in measured.items():
-        mean, (low, high) = nats.sum() / steps.sum(), _interval(nats, steps)
+        mean, (low, high) = nats.sum() / steps.sum(), interval(nats, steps)
         accuracy = right / said if said else float("nan")
         figures["scores"][label] = {"nats": mean, "interval": [low, high], "accuracy": accuracy}
         shown.append([label, cell(mean, ".3f"), f"{cell(low, '.2f')}–{cell(high, '.2f')}", cell(100 * accuracy, ".1f")])
@@ -85,9 +85,3 @@ def _measure(rolls: Sequence[Roll], says: Callable[[Tensor, Tensor | None], Tens
             right += int((guess & there).sum())
             said += int((guess | there).sum())
     return np.concatenate(nats), right, said
-
-
-def _interval(nats: Floats, steps: NDArray[np.int64]) -> tuple[float, float]:
-    drawn = np.random.Generator(np.random.PCG64(0)).integers(len(nats), size=(_DRAWS, len(nats)))
-    low, high = np.quantile(nats[drawn].sum(1) / steps[drawn].sum(1), [0.025, 0.975])
-    return float(low), float(high)

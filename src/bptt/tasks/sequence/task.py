@@ -46,20 +46,19 @@ class SequenceTask(Task):
         if not isinstance(settings, SequenceSettings):
             raise TypeError(f"the sequence task takes SequenceSettings, got {type(settings).__name__}")
         self.settings = settings
-        labels = None
+        labels, start = None, begins_from(settings, folder)
         if folder is not None and (folder / self.artifact).exists():
             labels = restored(folder, self.artifact, _labels)
-        elif (start := begins_from(settings, folder)) is not None:
+        elif start is not None:
             labels = restored(start, self.artifact, _labels)
         self.parts = read_parts(settings, labels)
         self.source = Batches(pairs(self.parts.train), settings.rows, seed=settings.seed)
         self.validation = Batches(pairs(self.parts.valid), BATCH, shuffle=False) if self.parts.valid else None
         self.test = _print(self.parts.test)
         self.loss = LabelsCrossEntropy()
-        share = torch.from_numpy(Counts.fit(self.parts.train).share)
         self.model = built(lambda: _model(settings, len(self.parts.labels)), settings, folder)
-        if begins_from(settings, folder) is None:
-            self.model.start_at(share)
+        if start is None:
+            self.model.start_at(torch.from_numpy(Counts.fit(self.parts.train).share))
 
     def describe(self) -> list[tuple[str, str]]:
         given, parts = self.settings, self.parts
@@ -103,8 +102,8 @@ class TrainedSequence(Trained):
 
     def __init__(self, folder: Path, which: Which = None) -> None:
         self.settings = settings_in(folder, SequenceTask.name, SequenceSettings)
-        self._test = read_config(folder)["config"].get("test")
-        self._learned_from = read_config(folder).get("data")
+        record = read_config(folder)
+        self._learned_from, self._test = record.get("data"), record["config"].get("test")
         self.labels = restored(folder, SequenceTask.artifact, _labels)
         self.model = _model(self.settings, len(self.labels))
         load(self.model, folder, which)
