@@ -148,6 +148,14 @@ NB_MODULE(bptt_native, m) {
         },
         "Elements of the two parts of the tape.");
     m.def(
+        "scratch",
+        [](bool f64, int cell, long T, long B, long I, long H, long P, long threads) {
+            const Shape s = shape_of(cell, 0, false, T, B, I, H, P, INFINITY, threads, 0, 0);
+            const Scratch bytes = f64 ? kernels().f64.scratch(s) : kernels().f32.scratch(s);
+            return std::pair<std::size_t, std::size_t>(bytes.forward, bytes.backward);
+        },
+        "Bytes of scratch memory that a forward and a backward call of this size take, rounded up to 2 MiB where that is more.");
+    m.def(
         "forward",
         [](bool f64, int cell, int activation, bool reverse, long T, long B, long I, long H, long P, double clip_step, long threads,
            Address mask, Address reset, long x_step, long x_row, nb::tuple tensors) {
@@ -187,6 +195,14 @@ NB_MODULE(bptt_native, m) {
     define_direct(m);
     m.def("idle_bytes", &idle_bytes, "Memory of large tapes that are gone, kept for the next.");
     m.def("release_idle", &release_idle, "Gives that memory back to the system.");
+    m.def(
+        "scratch_bytes",
+        [] {
+            const ScratchBytes bytes = scratch_bytes();
+            return std::pair<std::size_t, std::size_t>(bytes.now, bytes.most);
+        },
+        "Scratch memory that the calling threads keep from call to call: now, and the most there ever was.");
+    m.def("release_scratch", &release_scratch, "Gives this thread's scratch memory back to the system.");
     m.def("peak", &peak, nb::arg("threads"), nb::arg("seconds") = 0.01,
           "Floating-point operations a second of multiply-adds in registers, now: float32, on so many threads.");
 }

@@ -54,6 +54,25 @@ TapeSize tape(const Shape& s) {
     return {s.cell == Cell::rnn ? 0 : all * std::size_t(layout.ldg), s.cell == Cell::lstm ? all * std::size_t(layout.ldc) : 0};
 }
 
+template <class S, class Pass, class Problem>
+std::size_t scratch_of(const Problem& problem) {
+    const Shape& s = problem.shape;
+    const Rows rows{s.T, s.B, s.T * s.B, s.reverse, true};
+    return Pass(problem, rows, partition<S>(s, Layout<S>(s), rows.N, team_size(s.threads)), nullptr).bytes;
+}
+
+template <class S>
+Scratch scratch(const Shape& s) {
+    S there{};
+    Forward<S> f{};
+    Backward<S> b{};
+    f.shape = b.shape = s;
+    f.gates = f.cells = &there;
+    b.dx = b.dw_ih = b.dw_hh = b.db_ih = b.db_hh = &there;
+    if (s.P) b.dw_hr = &there;
+    return {scratch_of<S, ForwardPass<S>>(f), scratch_of<S, BackwardPass<S>>(b)};
+}
+
 template <class S>
 void forward(const Forward<S>& f) {
     const TapeSize size = tape<S>(f.shape);
@@ -119,7 +138,7 @@ void multiply_add(long rounds) {
 }
 
 template <class S>
-constexpr Entries<S> entries = {tape<S>, forward<S>, backward<S>, readout<S>, apply<S>};
+constexpr Entries<S> entries = {tape<S>, scratch<S>, forward<S>, backward<S>, readout<S>, apply<S>};
 
 }  // namespace
 

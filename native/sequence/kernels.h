@@ -6,9 +6,15 @@
 
 namespace bptt {
 
+// Bytes of scratch memory that a call takes, before they are rounded up; see team.h.
+struct Scratch {
+    std::size_t forward, backward;
+};
+
 template <class S>
 struct Entries {
     TapeSize (*tape)(const Shape&);
+    Scratch (*scratch)(const Shape&);  // with a tape and all gradients; without flags, which take 9 bytes a row more
     void (*forward)(const Forward<S>&);
     void (*backward)(const Backward<S>&);
     void (*readout)(const Readout<S>&);

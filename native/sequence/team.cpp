@@ -1,5 +1,6 @@
 #include "team.h"
 
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <new>
@@ -44,6 +45,15 @@ void pause() {
 
 constexpr std::size_t huge_page = std::size_t(1) << 21;
 
+std::atomic<std::size_t> held{0}, most_held{0};
+
+void hold(std::size_t bytes) noexcept {
+    const std::size_t all = held.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+    std::size_t most = most_held.load(std::memory_order_relaxed);
+    while (most < all && !most_held.compare_exchange_weak(most, all, std::memory_order_relaxed)) {
+    }
+}
+
 // Memory that one thread keeps for its calls.
 struct Memory {
     // More than this is given back when the next call needs less.
@@ -51,18 +61,26 @@ struct Memory {
     void* at = nullptr;
     std::size_t size = 0;
 
-    void release() {
+    void release() noexcept {
         free_large(at);
+        held.fetch_sub(size, std::memory_order_relaxed);
         at = nullptr;
         size = 0;
     }
     void* get(std::size_t bytes) {
         if (bytes <= size && (size <= kept || bytes > kept)) return at;
         release();
-        return at = allocate_large(bytes, &size);
+        at = allocate_large(bytes, &size);
+        hold(size);
+        return at;
     }
     ~Memory() { release(); }
 };
+
+Memory& memory(Use use) {
+    static thread_local Memory kept[2];
+    return kept[use == Use::work];
+}
 
 }  // namespace
 
@@ -181,9 +199,13 @@ void expect_to_fill([[maybe_unused]] void* at, [[maybe_unused]] std::size_t byte
 #endif
 }
 
-void* scratch(Use use, std::size_t bytes) {
-    static thread_local Memory memory[2];
-    return memory[use == Use::work].get(bytes ? bytes : 1);
+void* scratch(Use use, std::size_t bytes) { return memory(use).get(bytes ? bytes : 1); }
+
+ScratchBytes scratch_bytes() noexcept { return {held.load(std::memory_order_relaxed), most_held.load(std::memory_order_relaxed)}; }
+
+void release_scratch() noexcept {
+    memory(Use::rows).release();
+    memory(Use::work).release();
 }
 
 }  // namespace bptt

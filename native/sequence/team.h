@@ -44,6 +44,14 @@ bool run_team(int threads, void (*part)(void*, int, Barrier&), void* context);
 enum class Use { rows, work };
 void* scratch(Use use, std::size_t bytes);
 
+// Such memory of all threads together: now, and the most there ever was.
+struct ScratchBytes {
+    std::size_t now, most;
+};
+ScratchBytes scratch_bytes() noexcept;
+// Gives back that of the calling thread.
+void release_scratch() noexcept;
+
 // Aligned to 128 bytes and more, in huge pages where it is large and the system has them; its true size. Throws std::bad_alloc.
 void* allocate_large(std::size_t bytes, std::size_t* size);
 void free_large(void* at) noexcept;

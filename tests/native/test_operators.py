@@ -428,3 +428,23 @@ def test_large_tapes_take_the_place_of_earlier_ones():
         y.backward()
     native.release_idle()
     assert native.idle_bytes() == 0
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_scratch_memory_is_foretold_and_told(cell):
+    steps, rows, inputs, hidden = 90, 24, 40, 200
+    layer = getattr(bptt.nn, cell.upper())(inputs, hidden, backend="native")
+    forward, backward = native.scratch(False, calls.CELLS[cell], steps, rows, inputs, hidden, 0, calls.threads())
+    native.release_scratch()
+    before = native.scratch_bytes()[0]
+    x = torch.randn(steps, rows, inputs, requires_grad=True)
+    y = layer(x)[0]
+    after_forward = native.scratch_bytes()[0] - before
+    y.sum().backward()
+    both = native.scratch_bytes()[0] - before
+    pages = 3 << 20  # a large buffer is rounded up to huge pages, and flags' numbers lie in one of their own
+    assert forward <= after_forward <= forward + pages
+    assert max(forward, backward) <= both <= max(forward, backward) + pages
+    assert native.scratch_bytes()[1] >= before + both
+    native.release_scratch()
+    assert native.scratch_bytes()[0] == before
