@@ -75,8 +75,9 @@ class Caller:
         versions = [leaf._version for leaf in given]
         try:
             result = self.model(x, state, **flags)
-        except (IndexError, TypeError, AttributeError) as error:
-            if state is None or self._expected is not None:
+        except (IndexError, TypeError, AttributeError, RuntimeError) as error:
+            memory = isinstance(error, torch.OutOfMemoryError) or "allocate" in str(error)
+            if state is None or self._expected is not None or memory:
                 raise
             raise ValueError(f"{where}: {type(self._core).__name__} does not take the state given: {error}") from error
         if not isinstance(result, tuple) or len(result) != 2:

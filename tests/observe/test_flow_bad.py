@@ -271,3 +271,23 @@ def test_a_layer_that_dies_under_one_that_lasts_is_named():
     said = " ".join(gradient_flow(Stack().double(), LOSS, (x, target)).advice)
     assert "In second.h alone it is under 1 % after" in said
     assert "orthogonal_(model.second)" in said
+
+
+def test_a_state_of_other_rows_is_refused_in_words():
+    x, y = torch.randn(6, 4, 3), torch.randn(6, 4, 4)
+    with pytest.raises(ValueError, match="step 0: Two does not take the state given"):
+        gradient_flow(Two(), LOSS, (x, y), state=(torch.zeros(3, 4), torch.zeros(3, 4)))
+
+
+class Own(bptt.Strategy):
+    """A user's strategy that is no dataclass."""
+
+    def plan(self, upto):
+        return bptt.Full().plan(upto)
+
+
+def test_a_strategy_of_the_users_own_is_told_of(tmp_path):
+    flow = gradient_flow(bptt.nn.RNN(3, 4), LOSS, (torch.randn(6, 2, 3), torch.randn(6, 2, 4)), through=Own())
+    flow.save_html(tmp_path / "flow.html")
+    flow.save(tmp_path / "flow.json")
+    assert '"own"' in (tmp_path / "flow.json").read_text()

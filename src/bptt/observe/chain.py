@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from bptt.call import Caller, evaluating
 from bptt.data.piece import Piece
 from bptt.data.reader import reader
 from bptt.executor import Loss
+from bptt.kernels.errors_only import errors_only
 from bptt.loss import check_loss, counted
 from bptt.observe.parts import Part, differentiable, named_by_layers, parts_of
 from bptt.observe.side import close, side_by_side
@@ -86,8 +88,9 @@ class Chain:
                         break
                     source.forget(step + 1)
                 self._side = side_by_side(self.call, loss, self.links, self.rows)
-                if self._side is not None and not self._side_is_right():
-                    self._side = None
+                self._explicit = None if self._side is None else self._side.explicit(self._weights)
+                if self._explicit is not None and not self._is_right(self._explicit[0]):
+                    self._side = self._explicit = None
         finally:
             random.put_back()
 
@@ -102,10 +105,12 @@ class Chain:
         The gradient is that by the weights as this step used them, zero where it did not; none unless ``weights``.
         """
         link = self.links[step]
-        inputs = link.before + (self._weights if weights else [])
-        found = _grad(*self._roots([step], [errors], loss), inputs)
+        if not weights:
+            with errors_only():
+                return _grad(*self._roots([step], [errors], loss), link.before), []
+        found = _grad(*self._roots([step], [errors], loss), link.before + self._weights)
         before, by = found[: len(link.before)], found[len(link.before) :]
-        return before, self._filled(by) if weights else []
+        return before, self._filled(by)
 
     def explicit(self) -> tuple[list[Errors], list[Tensor]]:
         """In one pass, for all steps at once: the error of each step's own loss just before it, and Σ_t C[t,t].
@@ -117,8 +122,8 @@ class Chain:
                 f"the loss depends on no parameter and no state of {self.name}: there is no gradient to follow. Perhaps y is "
                 "made with .detach(), .item(), NumPy or torch.no_grad() on the way"
             )
-        if self._side is not None:
-            own, by = self._side.explicit(self._weights)
+        if self._explicit is not None:
+            own, by = self._explicit
             first, by_first = self.back(0, None, loss=True, weights=True)
             return [first, *own], [a if b is None else a + b for a, b in zip(by_first, by, strict=True)]
         inlets = [leaf for link in self.links for leaf in link.before]
@@ -135,10 +140,8 @@ class Chain:
             return [a if b is None else a + b for a, b in zip(by_first, by, strict=True)]
         return self._filled(_grad(*self._roots(range(len(self)), errors, False), self._weights))
 
-    def _side_is_right(self) -> bool:
+    def _is_right(self, own: list[Errors]) -> bool:
         """Whether some steps, each by itself, get the error of their own loss that they get side by side."""
-        assert self._side is not None
-        own, _ = self._side.explicit([])
         for k in {1, len(self) // 3, 2 * len(self) // 3, len(self) - 1} - {0}:
             for a, b in zip(own[k - 1], self.back(k, None, loss=True)[0], strict=True):
                 if (a is None) != (b is None) or (a is not None and b is not None and not close(a, b)):
@@ -190,7 +193,7 @@ class Chain:
         before = None if state is None else states.inlet(state)
         y, after = self.call(piece, before, where)
         made, count = counted(loss, y, piece, where)
-        if not all(_finite(leaf.detach()) for leaf in (made, *differentiable(after))):
+        if not _finite([leaf.detach() for leaf in (made, *differentiable(after))]):
             self.broken = Broken(step, piece, states.detach(state), states.detach(after), states.detach(y), made.detach())
             return None
         self.links.append(Link([] if before is None else differentiable(before), differentiable(after), made, piece, before))
@@ -210,9 +213,12 @@ def _single_steps() -> Iterator[None]:
         settings.enabled = before
 
 
-def _finite(leaf: Tensor) -> bool:
+def _finite(leaves: list[Tensor]) -> bool:
     # The sum is the quick answer; finite numbers can overflow in it, so a bad one is looked into.
-    return bool(torch.isfinite(leaf.sum())) or bool(torch.isfinite(leaf).all())
+    quick = torch.stack([leaf.sum().real for leaf in leaves]).sum() if len({leaf.dtype for leaf in leaves}) == 1 else None
+    if quick is not None and math.isfinite(quick.item()):
+        return True
+    return all(bool(torch.isfinite(leaf).all()) for leaf in leaves)
 
 
 def _grad(roots: list[Tensor], seeds: list[Tensor], inputs: list[Tensor]) -> Errors:

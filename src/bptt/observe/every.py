@@ -23,7 +23,7 @@ from bptt.observe.warn import Seen, Warned, warnings_of
 from bptt.through import Strategy, Truncated
 from bptt.through.base import whole
 
-_TRIED = 4  # steps on which the cost of a first look is measured
+_TRIED = 4  # steps, and three times so many, on which the cost of a first look is measured
 _ROWS, _SAMPLES, _LEAST, _MOST = 8, 6, 64, 256
 
 
@@ -171,19 +171,27 @@ class Observer:
         return Piece(*(states.map_leaves(lambda t: t[:, :_ROWS].clone(), part) for part in source.read(0, end)))
 
     def _estimate(self, piece: Piece) -> float:
-        """Seconds that a look will take, from a few steps of it: forward, back for each loss, and for gates and growth."""
+        """Seconds that a look will take, from what more steps of it add."""
         steps = len(states.leaves(piece.x)[0])
-        tried = Piece(*(states.map_leaves(lambda t: t[:_TRIED], part) for part in piece))
-        for _ in range(2):  # the first one also pays for what is made once
+        taken = []
+        for count in (_TRIED, _TRIED, 3 * _TRIED):  # the first one also pays for what is made once
             begun = time.perf_counter()
-            gradient_flow(self._model, self._loss, tried)
-        return (time.perf_counter() - begun) * steps / min(steps, _TRIED) * 1.5
+            self._seen(Piece(*(states.map_leaves(lambda t, n=count: t[:n], part) for part in piece)))  # type: ignore[misc]
+            taken.append(time.perf_counter() - begun)
+        _, few, more = taken
+        return max(more, more + (more - few) / (2 * _TRIED) * (steps - 3 * _TRIED))
+
+    def _seen(self, piece: Piece) -> tuple[Flow, Units, float]:
+        """The flow, the gates, and the greatest Lyapunov exponent."""
+        flow = gradient_flow(self._model, self._loss, piece, samples=_SAMPLES, through=self._through)
+        gates = units(self._model, piece, steps=flow.steps)
+        if flow.trouble is not None:
+            return flow, gates, math.nan
+        return flow, gates, float(lyapunov(self._model, piece, count=1, steps=flow.steps)[0])
 
     def _look(self, update: int, piece: Piece, begun: float) -> Look:
         model = self._model
-        flow = gradient_flow(model, self._loss, piece, samples=_SAMPLES, through=self._through)
-        gates = units(model, piece, steps=flow.steps)
-        growth = math.nan if flow.trouble is not None else float(lyapunov(model, piece, count=1, steps=flow.steps)[0])
+        flow, gates, growth = self._seen(piece)
         clipped = sum(self._clipped) / len(self._clipped) if self._clipped else math.nan
         typical = sorted(self._norms)[len(self._norms) // 2] if self._norms else math.nan
         warned = warnings_of(Seen(flow, gates, growth, clipped, typical, self._clip), model, self._through)

@@ -71,7 +71,7 @@ class Flow:
     cut: tuple[str, ...]
     severed: dict[str, tuple[int, ...]]
     trouble: Trouble | None
-    through: str | None
+    through: Strategy | None
     advice: tuple[str, ...]
 
     @property

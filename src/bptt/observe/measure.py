@@ -25,7 +25,7 @@ _STRETCHES = 2  # and of longer ones, so many times their length
 _ENOUGH = 32  # losses, whose mean is then known to some per cent
 _FLOOR = 1e-4
 _WIDE = 4_000_000  # weights, from which on even these are too many
-_EVERY, _DENSE = 4, 64  # a weight's gradient costs more than the error: beyond 64 lags every 4th step is enough
+_EVERY, _DENSE = 4, 64  # a weight's gradient costs more than the error: beyond 64 lags every 4th step, then every 16th part
 
 
 def gradient_flow(
@@ -96,7 +96,7 @@ def gradient_flow(
         cut=cut,
         severed={name: steps for name, steps in severed.items() if name not in cut},
         trouble=trouble or overflow,
-        through=None if through is None else str(through),
+        through=through,
         advice=(),
     )
     return dataclasses.replace(flow, advice=advise(flow, model, through))
@@ -194,7 +194,8 @@ def _follow(chain: Chain, losses: list[int], samples: int | None, seed: int) -> 
     followed: dict[int, tuple[Array, Array]] = {}
     spent = 0
     for t in order:
-        if len(followed) >= least and (samples is not None or spent >= afford or len(followed) >= _ENOUGH):
+        n = len(followed)
+        if n >= least and (samples is not None or n >= _ENOUGH or spent * (n + 1) / n > afford):
             break
         contributions, errors, cost = _back_from(chain, t, floor)
         followed[t] = (contributions, errors)
@@ -216,7 +217,7 @@ def _back_from(chain: Chain, t: int, floor: float) -> tuple[Array, Array, int]:
     for k in range(t, -1, -1):
         weights = not floor or t - k == due or k == 0
         if weights:
-            due = t - k + (1 if t - k < dense else max(_EVERY, (t - k) // 4) if wide else _EVERY)
+            due = t - k + (1 if t - k < dense else max(_EVERY, (t - k) // (4 if wide else 16)))
         errors, gradients = chain.back(k, errors, loss=k == t, weights=weights)
         if weights:
             contributions[k] = _norms(gradients)

@@ -11,9 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from bptt.through import Strategy
+
 
 def plain(value: Any) -> Any:
     """Lists, dicts, numbers and text; a number that is not finite becomes ``None``, which JSON has in its place."""
+    if isinstance(value, Strategy):
+        return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, np.ndarray):

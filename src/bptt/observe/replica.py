@@ -14,6 +14,7 @@ from bptt import state as states
 from bptt.call import Caller
 from bptt.data.piece import Piece
 from bptt.data.reader import reader
+from bptt.kernels.errors_only import errors_only
 from bptt.observe.parts import differentiable
 from bptt.state import State
 
@@ -78,7 +79,8 @@ class Replica:
         found: list[Tensor | None] = [None]
         if joined:
             roots, seeds = zip(*joined, strict=True)
-            found = list(torch.autograd.grad(roots, before, seeds, allow_unused=True))
+            with errors_only():
+                found = list(torch.autograd.grad(roots, before, seeds, allow_unused=True))
         if all(part is None for part in found):
             raise ValueError(
                 f"{self.name} cuts its state off: the state after a step does not depend on the state before it by torch "

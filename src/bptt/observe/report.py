@@ -14,7 +14,7 @@ from bptt.observe.report_data import clipping, curves_of, flow_of, observed_of
 from bptt.observe.report_units import spectra_of, units_of
 from bptt.observe.spectrum import Spectrum
 from bptt.observe.units import Units
-from bptt.through import Strategy, parse
+from bptt.through import Strategy
 
 _SCRIPTS = ("draw.js", "report-parts.js", "report-flow.js", "report-units.js", "report.js")
 
@@ -71,5 +71,4 @@ class Report:
 def flow_page(flow: Flow) -> str:
     """The page of one `gradient_flow` alone, with what the strategy that it was told of loses."""
     facts = [("looked at", f"{flow.steps} steps of {flow.rows} rows")]
-    through = None if flow.through is None else parse(flow.through)
-    return Report(f"The gradient of {flow.model}", facts, flow=flow, through=through).html()
+    return Report(f"The gradient of {flow.model}", facts, flow=flow, through=flow.through).html()

@@ -15,16 +15,17 @@ from torch import Tensor, nn
 
 from bptt import state as states
 from bptt.call import Caller
-from bptt.data.piece import Piece
 from bptt.data.reader import reader
 from bptt.observe.chain import untouched
 from bptt.observe.gates import inside_of, watching
 from bptt.observe.parts import Part, differentiable, named_by_layers, parts_of
 from bptt.observe.plain import as_dict, write_json
 from bptt.observe.profile import Array
+from bptt.observe.together import Call, Calls, together
 from bptt.state import State
 from bptt.through.base import whole
 
+_AT_ONCE = 32  # steps whose gates are computed in one product
 _KEEPS = {"forget gate", "update gate"}
 _SIGMOIDS = {"input gate", "forget gate", "output gate", "reset gate", "update gate"}
 
@@ -97,8 +98,8 @@ def units(model: nn.Module, sequence: Any, *, state: State = None, steps: int = 
     cells; ``nn.ReLU``, ``nn.Tanh`` and ``nn.Sigmoid`` are watched too. Of other modules the state and the output are seen.
     Evaluation mode; nothing of the model changes. Steps that do not exist (mask) do not count.
 
-    Cost: some two forward passes in calls of one step, without gradients. Not for what a layer computes inside in its own way:
-    that is told by its state alone.
+    Cost: little more than a forward pass in calls of one step, without gradients. Not for what a layer computes inside in its
+    own way: that is told by its state alone.
 
     **Raises** ``ValueError`` for an empty sequence, a module without a state, numbers that are not finite, and what
     `bptt.evaluate` refuses.
@@ -121,11 +122,17 @@ def units(model: nn.Module, sequence: Any, *, state: State = None, steps: int = 
         if call.whole is None and not parts:
             raise ValueError(f"{type(model).__name__} carries no state: nothing passes from step to step")
         bounded = [_Bounded() for _ in parts]
+        pending: list[Calls] = []
         for start in range(0, end, stride):
             piece = source.read(start, start + stride)
             with watching(model) as calls, _activations(model) as plain:
                 y, state = call(piece, state, f"steps {start}..{start + stride}")
-            _gates(calls, plain, piece, seen)
+            _plain(plain, piece.mask, seen)
+            pending.append((calls, piece.mask))
+            if len(pending) == _AT_ONCE or start + stride >= end:
+                for joined, mask in together(pending):
+                    _gates(joined, mask, seen)
+                pending.clear()
             if not all(bool(torch.isfinite(leaf).all()) for leaf in (*differentiable(state), *differentiable(y))):
                 raise ValueError(
                     f"the state or the output of {type(model).__name__} is not finite at step {start}: "
@@ -209,12 +216,12 @@ class _Bounded:
         return self._beyond / self._count if self._within and self._count else math.nan
 
 
-def _gates(calls: Any, plain: Any, piece: Piece, seen: dict[tuple[str, str], _Sums]) -> None:
+def _gates(calls: list[Call], mask: Tensor | None, seen: dict[tuple[str, str], _Sums]) -> None:
     for each in calls:
         for inside in inside_of(*each):
             present = inside.present
-            if piece.mask is not None and piece.mask.shape == present.shape:
-                present = present & piece.mask  # the module may not have been told
+            if mask is not None and mask.shape == present.shape:
+                present = present & mask  # the module may not have been told
             values = dict(inside.gates)
             if "c" in inside.after:
                 values["tanh(c)"] = torch.tanh(inside.after["c"])
@@ -222,10 +229,13 @@ def _gates(calls: Any, plain: Any, piece: Piece, seen: dict[tuple[str, str], _Su
                 kind = "sigmoid" if gate in _SIGMOIDS else inside.activation if gate == "activation" else "tanh"
                 sums = seen.setdefault((inside.name, gate), _Sums(kind, gate in _KEEPS))
                 sums.add(value[present])
-    for name, kind, values in plain:
+
+
+def _plain(activations: list[tuple[str, str, Tensor]], mask: Tensor | None, seen: dict[tuple[str, str], _Sums]) -> None:
+    for name, kind, values in activations:
         flat = values.flatten(0, -2) if values.ndim > 1 else values[None]
-        if piece.mask is not None and values.shape[:2] == piece.mask.shape and values.ndim > 2:
-            flat = values[piece.mask].flatten(0, -2)
+        if mask is not None and values.shape[:2] == mask.shape and values.ndim > 2:
+            flat = values[mask].flatten(0, -2)
         seen.setdefault((name, kind), _Sums(kind, False)).add(flat)
 
 

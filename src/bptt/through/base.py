@@ -39,7 +39,9 @@ class Strategy(ABC):
         return self if seed is None else dataclasses.replace(self, seed=seed + number)  # type: ignore[type-var]
 
     def __str__(self) -> str:
-        fields = [(field.name, getattr(self, field.name)) for field in dataclasses.fields(self)]  # type: ignore[arg-type]
+        known: Any = self
+        own = dataclasses.fields(known) if dataclasses.is_dataclass(known) else ()  # a user's own need not be one
+        fields = [(field.name, getattr(self, field.name)) for field in own]
         inside = ",".join(f"{name}={value}" for name, value in fields if value is not None)
         name = type(self).__name__.lower()
         return f"{name}:{inside}" if inside else name

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bptt.kernels.contract import Layer, Rows, Weights
+from bptt.kernels.errors_only import asked
 from bptt.kernels.native import calls
 from bptt.kernels.native.calls import Inputs, Plan
 from bptt.kernels.reference import Reference
@@ -34,7 +35,7 @@ class Sequence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *errors: Tensor | None) -> tuple[Tensor | None, ...]:
-        saved, wanted, plan = ctx.saved_tensors, ctx.needs_input_grad[4:], calls.plan_of(ctx.layer)
+        saved, wanted, plan = ctx.saved_tensors, asked(ctx.needs_input_grad[4:], 5), calls.plan_of(ctx.layer)
         if not plan.lstm:
             errors = (*errors, None)
         if torch.is_grad_enabled():  # create_graph: someone may differentiate these gradients
