@@ -194,6 +194,14 @@ NB_MODULE(bptt_native, m) {
         "h W b target -> dh dW db; the loss is returned. See readout.h.");
     define_direct(m);
     m.def("idle_bytes", &idle_bytes, "Memory of large tapes that are gone, kept for the next.");
+    m.def(
+        "loan_bytes",
+        [](bool begin) {
+            const LoanBytes bytes = loan_bytes(begin);
+            return std::pair<std::size_t, std::size_t>(bytes.now, bytes.most);
+        },
+        nb::arg("begin") = false,
+        "Memory of large tapes, in use and kept for the next: now, and the most since it was last asked with `begin`.");
     m.def("release_idle", &release_idle, "Gives that memory back to the system.");
     m.def(
         "scratch_bytes",

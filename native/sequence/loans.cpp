@@ -13,12 +13,20 @@ namespace {
 // No lock: a fork may happen while another thread holds it. A buffer is taken out of its place by an exchange, looked at, and put
 // into the next free place.
 std::atomic<Loan*> places[most_idle];
-std::atomic<std::size_t> idle{0};
+std::atomic<std::size_t> idle{0}, all{0}, most{0};
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
+void count(std::size_t bytes) noexcept {
+    const std::size_t made = all.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+    std::size_t before = most.load(std::memory_order_relaxed);
+    while (before < made && !most.compare_exchange_weak(before, made, std::memory_order_relaxed)) {
+    }
+}
+
 void drop(Loan* loan) noexcept {
     free_large(loan->at);
+    all.fetch_sub(loan->size, std::memory_order_relaxed);
     delete loan;
 }
 
@@ -64,6 +72,7 @@ Loan* lend(std::size_t bytes) {
         release_idle();
         loan->at = allocate_large(bytes, &loan->size);
     }
+    count(loan->size);
     return loan.release();
 }
 
@@ -80,5 +89,11 @@ void release_idle() noexcept {
 }
 
 std::size_t idle_bytes() noexcept { return idle.load(std::memory_order_relaxed); }
+
+LoanBytes loan_bytes(bool begin) noexcept {
+    const std::size_t now = all.load(std::memory_order_relaxed);
+    if (begin) most.store(now, std::memory_order_relaxed);
+    return {now, most.load(std::memory_order_relaxed)};
+}
 
 }  // namespace bptt

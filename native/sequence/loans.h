@@ -29,4 +29,10 @@ void give_back(Loan* loan) noexcept;
 void release_idle() noexcept;
 std::size_t idle_bytes() noexcept;
 
+// All of it, lent and idle: now, and the most since a caller last said `begin`.
+struct LoanBytes {
+    std::size_t now, most;
+};
+LoanBytes loan_bytes(bool begin) noexcept;
+
 }  // namespace bptt

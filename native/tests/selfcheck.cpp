@@ -207,8 +207,10 @@ bool loans_are_used_again() {
     bptt::give_back(first);
     bool right = bptt::idle_bytes() == first->size;
     bptt::Loan* large = bptt::lend(2 * bptt::least_loan);
+    bptt::loan_bytes(true);
     bptt::Loan* again = bptt::lend(bptt::least_loan);
     right = right && again->at == at && large->at != at && bptt::idle_bytes() == 0;
+    right = right && bptt::loan_bytes(false).most == again->size + large->size;
     bptt::give_back(large);
     bptt::give_back(again);
     bptt::Loan* many[bptt::most_idle + 4];
@@ -216,7 +218,8 @@ bool loans_are_used_again() {
     for (bptt::Loan* loan : many) bptt::give_back(loan);
     right = right && bptt::idle_bytes() <= bptt::most_idle * (2 * bptt::least_loan);
     bptt::release_idle();
-    return right && bptt::idle_bytes() == 0;
+    right = right && bptt::loan_bytes(false).most > bptt::loan_bytes(false).now;
+    return right && bptt::idle_bytes() == 0 && bptt::loan_bytes(true).now == 0 && bptt::loan_bytes(false).most == 0;
 }
 
 int loans() {
