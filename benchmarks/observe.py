@@ -2,6 +2,7 @@
 
 python benchmarks/observe.py flow      gradient_flow of T = 1000, B = 32, H = 256 beside a training step on the same sequence
 python benchmarks/observe.py looks     the share of a training's time that observe=every(N) takes
+python benchmarks/observe.py horizon   the horizon of sampled losses beside that of all, on networks trained to remember
 python benchmarks/observe.py report    what bptt inspect measures of an LSTM 2x1024, without the start of Python
 """
 
@@ -72,6 +73,36 @@ def flow() -> None:
         print(f"{kind}, {begun}: a step {training:.2f} s, the flow {taken:.2f} s, {taken / training:.1f} steps", flush=True)
 
 
+class Remembers(nn.Module):
+    """Trained on a sum of its inputs that fades by 1/e in 20 steps."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.readout = getattr(bptt.nn, kind)(1, 12), nn.Linear(12, 1)
+        x, fading = torch.randn(200, 4, 1), torch.exp(-torch.arange(200) / 20)
+        target = torch.stack([(x[: t + 1] * fading[: t + 1].flip(0)[:, None, None]).sum(0) for t in range(200)])
+        self.sequence = x, target / 5
+        optimizer = torch.optim.Adam(self.parameters(), 1e-2)
+        for _ in range(100):
+            (_,) = bptt.backprop(self, bptt.SquaredError(), self.sequence, reduction="mean")
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        y, state = self.layer(x, state)
+        return self.readout(y), state
+
+
+def horizon() -> None:
+    for kind in ("LSTM", "GRU", "RNN"):
+        model, loss = Remembers(kind), bptt.SquaredError()
+        exact = gradient_flow(model, loss, model.sequence, samples=200)
+        found = [gradient_flow(model, loss, model.sequence, seed=seed) for seed in range(3)]
+        sampled = ", ".join(f"{flow.horizon:.0f} from {len(flow.loss_steps)}" for flow in found)
+        print(f"{kind}: {exact.horizon:.0f} lags from all {len(exact.loss_steps)} losses; {sampled}", flush=True)
+
+
 def looks() -> None:
     torch.manual_seed(0)
     x, target = symbols(64 * 400, 32)
@@ -103,7 +134,7 @@ def report() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    kinds = {"flow": flow, "looks": looks, "report": report}
+    kinds = {"flow": flow, "horizon": horizon, "looks": looks, "report": report}
     parser.add_argument("kind", choices=list(kinds))
     kinds[parser.parse_args().kind]()
 

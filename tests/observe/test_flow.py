@@ -272,6 +272,21 @@ def test_sampled_agrees_with_exact_on_trained_networks(kind):
         assert abs(float(got) - float(known)) <= max(4 * got.error, 0.02)
 
 
+def test_a_horizon_beyond_the_densely_measured_lags_is_that_of_all_losses():
+    """Beyond 64 lags the gradient by the weights is taken at some steps alone."""
+    torch.manual_seed(0)
+    model, steps = bptt.nn.GRU(1, 6), 150
+    bptt.nn.init.chrono_(model, longest=30)
+    data = torch.randn(steps, 2, 1), torch.randn(steps, 2, 6)
+    exact = gradient_flow(model, LOSS, data, samples=steps)
+    assert 64 < exact.horizon < 140
+    for seed in range(2):
+        sampled = gradient_flow(model, LOSS, data, seed=seed)
+        assert len(sampled.loss_steps) < 40
+        assert sampled.horizon == pytest.approx(exact.horizon, rel=0.1)
+        assert sampled.profile_of_contributions.horizon == pytest.approx(exact.profile_of_contributions.horizon, rel=0.1)
+
+
 def test_the_stated_error_covers_what_sampling_misses():
     model, data = trained(nn.GRU, 4)
     exact = gradient_flow(model, LOSS, data, samples=72).profile.mean

@@ -167,10 +167,13 @@ def rounded(value: float) -> str:
 
 def _share(flow: Flow, through: Truncated) -> str:
     """What it loses, in words where it is too little to be told."""
-    lost = float(flow.share_lost(through))
+    found = flow.share_lost(through)
+    lost, error = float(found), found.error
     if lost == 0 and flow.exact:
         return "nothing"
-    return "less than 0.05 %" if lost < 0.0005 else f"{lost:.1%}"
+    if lost < 0.0005:
+        return "less than 0.05 %"
+    return f"{lost:.1%}" if flow.exact or math.isnan(error) else f"{100 * lost:.1f} ± {100 * error:.1f} %"
 
 
 def _written(through: Truncated) -> str:

@@ -103,7 +103,8 @@ def _backward(of: Explained, out: Console) -> None:
     _say(
         out,
         "δ_k = q_k + J_{k+1}ᵀ δ_{k+1}: what the step's own loss says, q_k = ∂⁺E_k/∂s_k, and what comes back from the step "
-        "after it; J_k = ∂s_k/∂s_{k-1}. ‖J_k‖ is its largest singular value.",
+        "after it; J_k = ∂s_k/∂s_{k-1}. ‖J_k‖, its largest singular value, is the most by which a step can stretch an error: "
+        "even above 1 an error may shrink.",
     )
     table = _table("k", "q_k", "J_{k+1}ᵀ δ_{k+1}", "δ_k", "‖δ_k‖", "‖J_k‖")
     for k in reversed(range(of.steps)):
