@@ -67,7 +67,7 @@ int main(int count, char** words) {
     const bptt::Forward<float> f{s, x.data(), B * I, I, h0.data(), c0.data(), w_ih.data(), w_hh.data(), b_ih.data(), b_hh.data(),
                                  nullptr, y.data(), h_end.data(), c_end.data(), gates.data(), cells.data()};
     const bptt::Backward<float> b{s, x.data(), B * I, I, h0.data(), c0.data(), w_ih.data(), w_hh.data(), nullptr, y.data(),
-                                  gates.data(), cells.data(), dy.data(), nullptr, nullptr, dx.data(), dh0.data(), dc0.data(),
+                                  gates.data(), cells.data(), dy.data(), B * H, H, nullptr, nullptr, dx.data(), dh0.data(), dc0.data(),
                                   dw_ih.data(), dw_hh.data(), db_ih.data(), db_hh.data(), nullptr};
     Fastest forward, backward;
     long calls = 0;

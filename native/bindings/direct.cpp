@@ -78,6 +78,12 @@ public:
             if (seen_.shape[d] > 1 && stride(d) != dense_stride(d)) return false;
         return true;
     }
+    // Whether all its elements are one in memory.
+    bool one() const {
+        for (int d = 0; d < seen_.dimensions; d++)
+            if (size(d) > 1 && stride(d) != 0) return false;
+        return elements() > 0;
+    }
     bool like(const View& x) const { return seen_.code == x.seen_.code && seen_.bits == x.seen_.bits; }
     bool flags() const { return seen_.code == 6 && seen_.bits == 8; }
 
@@ -319,12 +325,21 @@ private:
         const Sizes expected[3] = {{{s.T, s.B, Y_}, 3}, state_sizes(g.stacked(), s.B, Y_), state_sizes(g.stacked(), s.B, H_)};
         const S* dense_error[3] = {};
         std::vector<S> copies[3];
+        long dy_step = s.B * Y_, dy_row = Y_;
         for (int i = 0; i < 3; i++) {
             if (!error[i].see(PyTuple_GET_ITEM(errors.ptr(), i))) return nb::none();
             if (!error[i].there()) continue;
             if (!error[i].shaped(expected[i]) || !error[i].like(g.x()) || (i == 2 && !lstm)) return nb::none();
             dense_error[i] = error[i].at<const S>();
             if (error[i].dense()) continue;
+            if (i == 0 && (error[0].stride(2) == 1 || error[0].one())) {
+                dy_step = error[0].stride(0);
+                dy_row = error[0].stride(1);
+                if (error[0].stride(2) == 1) continue;
+                copies[0].assign(std::size_t(Y_), *dense_error[0]);  // of y.sum()
+                dense_error[0] = copies[0].data();
+                continue;
+            }
             if (error[i].elements() > few) return nb::none();
             copies[i] = error[i].copied<S>();
             dense_error[i] = copies[i].data();
@@ -340,7 +355,7 @@ private:
         const auto to = [&](int i) { return static_cast<S*>(out[i]); };
         const Backward<S> f{s, t[0].at<const S>(), t[0].stride(0), t[0].stride(1), h0<S>(g), c0<S>(g),
                             t[3].at<const S>(), t[4].at<const S>(), t[7].at<const S>(), y.at<const S>(), gates.at<const S>(),
-                            cells.at<const S>(), dense_error[0], dense_error[1], dense_error[2], to(0), to(1), to(2), to(3), to(4),
+                            cells.at<const S>(), dense_error[0], dy_step, dy_row, dense_error[1], dense_error[2], to(0), to(1), to(2), to(3), to(4),
                             to(5), to(6), to(7)};
         {
             nb::gil_scoped_release released;

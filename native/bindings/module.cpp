@@ -87,9 +87,10 @@ void backward(const Shape& s, long x_step, long x_row, nb::tuple tensors) {
     Address a[20];
     read<S>(tensors, a);
     need_addresses(s, a, "yylyypytcnnnnnnnnnnn");
+    const long Y = s.P ? s.P : s.H;
     const Backward<S> f{s, at<const S>(a[0]), x_step, x_row, at<const S>(a[1]), at<const S>(a[2]), at<const S>(a[3]),
                         at<const S>(a[4]), at<const S>(a[5]), at<const S>(a[6]), at<const S>(a[7]), at<const S>(a[8]),
-                        at<const S>(a[9]), at<const S>(a[10]), at<const S>(a[11]), at<S>(a[12]), at<S>(a[13]), at<S>(a[14]),
+                        at<const S>(a[9]), s.B * Y, Y, at<const S>(a[10]), at<const S>(a[11]), at<S>(a[12]), at<S>(a[13]), at<S>(a[14]),
                         at<S>(a[15]), at<S>(a[16]), at<S>(a[17]), at<S>(a[18]), at<S>(a[19])};
     const auto go = [&] {
         if constexpr (sizeof(S) == 4) kernels().f32.backward(f);

@@ -235,7 +235,7 @@ private:
             const long at = rows.at(r.begin), b = at - t * s.B, before = rows.before(r.begin, t);
             const bool start = before == Rows::initial;
             e.dh = {dh + b * dh_ld, dh_ld, nullptr};
-            e.dy = {f.dy ? f.dy + at * Y : nullptr, Y, nullptr};
+            e.dy = {f.dy ? f.dy + t * f.dy_step + b * f.dy_row : nullptr, f.dy_row, nullptr};
             e.h = {f.y + at * Y, Y, nullptr};
             e.h_before = {start ? f.h0 + b * Y : f.y + rows.at(before) * Y, Y, nullptr};
             if (!lstm) return;
@@ -252,7 +252,7 @@ private:
         for (long i = 0; i < r.size(); i++) {
             const long at = rows.at(r.begin + i), b = at - t * s.B, before = rows.before(r.begin + i, t);
             dh_rows[i] = dh + b * dh_ld;
-            dy_rows[i] = f.dy ? f.dy + at * Y : nullptr;
+            dy_rows[i] = f.dy ? f.dy + t * f.dy_step + b * f.dy_row : nullptr;
             h_rows[i] = f.y + at * Y;
             h_before[i] = before == Rows::fresh ? zeros : before == Rows::initial ? f.h0 + b * Y : f.y + rows.at(before) * Y;
             if (!lstm) continue;

@@ -136,7 +136,7 @@ Worst check(Layer& l) {
     Buffer<S> dw_ih(w_ih.data().size()), dw_hh(w_hh.data().size()), db_ih(b_ih.data().size()), db_hh(b_hh.data().size());
     Buffer<S> dw_hr(w_hr.data().size());
     const bptt::Backward<S> b{s, x.get(), s.B * s.I, s.I, h0.get(), c0.get(), w_ih.get(), w_hh.get(), w_hr.get(), y.get(),
-                              gates.get(), cells.get(), dy.get(), dh_end.get(), dc_end.get(), dx.get(), dh0.get(), dc0.get(),
+                              gates.get(), cells.get(), dy.get(), s.B * Y, Y, dh_end.get(), dc_end.get(), dx.get(), dh0.get(), dc0.get(),
                               dw_ih.get(), dw_hh.get(), db_ih.get(), db_hh.get(), dw_hr.get()};
     entries<S>().backward(b);
     compare("dx", dx, l.dx, worst);

@@ -270,6 +270,25 @@ def test_errors_that_are_expanded_or_turned(rows):
     assert torch.equal(lying, torch.autograd.grad((y, h), x, (dy.contiguous(), dh.contiguous()))[0])
 
 
+@pytest.mark.parametrize("flags", [False, True])
+@pytest.mark.parametrize("proj", [0, 7])
+def test_errors_of_outputs_need_not_lie_densely(flags, proj):
+    layer = layer_of("lstm", 4, 33, proj, reverse=flags)
+    x, state, weights, rows = problem(layer, 6, 50, torch.float64, mask=flags, reset=flags)
+    y, _ = Native().run(layer, weights, x.requires_grad_(), state, rows)
+    random = torch.randn_like(y)
+    for dy in (
+        random[:1, :1, :1].expand_as(y),
+        random[:, :1].expand_as(y),
+        random[:, :, :1].expand_as(y),
+        random.transpose(0, 1).contiguous().transpose(0, 1),
+        torch.cat([random, random], -1)[..., : y.shape[-1]],
+    ):
+        assert not dy.is_contiguous()
+        found = [torch.autograd.grad(y, x, error, retain_graph=True)[0] for error in (dy, dy.contiguous())]
+        assert torch.equal(*found)
+
+
 def test_data_given_another_shape_before_backward():
     for change in (
         lambda layer: setattr(layer.weight_hh_l0, "data", torch.zeros(2, 2)),

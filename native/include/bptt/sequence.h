@@ -81,7 +81,8 @@ struct Backward {
     const S* y;
     const S* gates;
     const S* cells;
-    const S* dy;          // [T,B,Y] dense, or null: zero
+    const S* dy;          // [T,B,Y], or null: zero; units are neighbours, steps lie dy_step apart and rows dy_row (both may be 0)
+    long dy_step, dy_row;
     const S* dh_end;      // [B,Y] dense, or null: zero
     const S* dc_end;      // [B,H] dense, or null: zero
     // Each of these is written whole, or null where it is not wanted.
