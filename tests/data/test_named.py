@@ -87,8 +87,13 @@ def test_the_table_names_settings_that_exist_and_whole_checksums(name):
     assert settings.task == known.task
     assert "data" in known.files
     assert known.files.keys() <= settings.files
+    assert known.settings.keys() <= settings.model_fields.keys()
     assert all(file.url.startswith("https://") and len(bytes.fromhex(file.sha256)) == 32 for file in known.files.values())
 
 
 def test_the_development_copy_of_sst2_is_the_one_of_the_table(real_data):
     assert find("sst2", real_data("sst2")).keys() == {"data", "valid", "test"}
+
+
+def test_the_development_copy_of_multi30k_is_the_one_of_the_table(real_data):
+    assert len(find("multi30k", real_data("multi30k"))) == 6

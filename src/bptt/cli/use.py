@@ -41,6 +41,12 @@ TEXT_COLUMN = Annotated[
 LABEL_COLUMN = Annotated[
     str | None, typer.Option(help="Texts: column of --data that holds the labels.", show_default=False, rich_help_panel=_READ)
 ]
+TARGET_COLUMN = Annotated[
+    str | None, typer.Option(help="Pairs: column of --data to compare with.", show_default=False, rich_help_panel=_READ)
+]
+BEAM = Annotated[
+    int | None, typer.Option(min=1, help="Pairs: texts kept side by side while writing; 1 is fastest.", show_default=False)
+]
 THREADS = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.", show_default=False)]
 
 
@@ -92,13 +98,19 @@ def evaluate(
     gaps: GAPS = None,
     text_column: TEXT_COLUMN = None,
     label_column: LABEL_COLUMN = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="Pairs: file with what belongs to each line of --data.", metavar="FILE", show_default=False),
+    ] = None,
+    target_column: TARGET_COLUMN = None,
+    beam: BEAM = None,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     threads: THREADS = None,
 ) -> None:
     """Measure a trained model beside the plain baselines."""
     how = _given(
         data=data, part=part, rows=rows, encoding=encoding, separator=separator, time_format=time_format, missing=missing,
-        gaps=gaps, text_column=text_column, label_column=label_column,
+        gaps=gaps, text_column=text_column, label_column=label_column, target=target, target_column=target_column, beam=beam,
     )  # fmt: skip
     trained = _open("evaluate", run, which, threads, how)
     report = trained.evaluate(**how)
@@ -142,9 +154,11 @@ def predict(
     run: RUN,
     data: Annotated[
         str | None,
-        typer.Option(help="Newer table with the same columns; texts to label.", metavar="FILE", show_default=False),
+        typer.Option(
+            help="Newer table with the same columns; texts to label, translate or sum up.", metavar="FILE", show_default=False
+        ),
     ] = None,
-    text: Annotated[str | None, typer.Option(help="Texts: one to label, instead of --data.", show_default=False)] = None,
+    text: Annotated[str | None, typer.Option(help="Texts: one of them, instead of --data.", show_default=False)] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -152,7 +166,8 @@ def predict(
         ),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Forecast: picture to draw, .png, .svg or .pdf.", show_default=False)
+        Path | None,
+        typer.Option(help="Picture of a forecast, or of where a text was looked at: .png, .svg, .pdf.", show_default=False),
     ] = None,
     words: Annotated[bool, typer.Option("--words", help="Texts: show which words carried each label.")] = False,
     page: Annotated[
@@ -169,9 +184,10 @@ def predict(
         float | None,
         typer.Option(min=0, help="Maintenance: mark units with this many cycles left, or fewer.", show_default=False),
     ] = None,
+    beam: BEAM = None,
     threads: THREADS = None,
 ) -> None:
-    """Answer for data of your own: what comes after a table or a sequence, the label of a text, the life of a machine."""
+    """Answer for data of your own: what comes next in a table or sequence, a text's label or translation, a machine's life."""
     from bptt.cli.files import check_writable, write
     from bptt.tasks.answers import kind_of
     from bptt.tasks.pictures import check
@@ -183,7 +199,7 @@ def predict(
             check_writable(path, option)
     how = _given(
         data=data, text=text, words=words or (page is not None) or None, encoding=encoding, separator=separator,
-        time_format=time_format, missing=missing, gaps=gaps, text_column=text_column, alarm=alarm,
+        time_format=time_format, missing=missing, gaps=gaps, text_column=text_column, alarm=alarm, beam=beam,
     )  # fmt: skip
     kind = kind_of(out)
     trained = _open("predict", run, which, threads, how | _given(plot=plot, page=page))

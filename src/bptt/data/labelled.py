@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import json
 import re
-import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bptt.data.cells import listed
-from bptt.data.text import check_file, known_format
+from bptt.data.rows import Rows, check_names, table
 from bptt.nearest import nearest
 
 TEXT_NAMES = ("text", "sentence", "review", "content", "document", "tweet", "comment", "message", "body", "phrase")
 LABEL_NAMES = ("label", "sentiment", "class", "category", "target", "polarity", "stars", "rating", "y")
-_SEPARATORS = ("\t", ",", ";", "|")
 _LONGER = 3  # times: of two columns without a known name, the one so much longer is the text
 
 
@@ -77,35 +70,19 @@ def read_labelled(
     return Labelled(str(path), texts, found, names[text_at], None if label_at is None else names[label_at], header)
 
 
-_Rows = list[Sequence[Any]]
-
-
-def _rows(path: Path, encoding: str, separator: str | None, asked: set[str]) -> tuple[list[str], _Rows, bool]:
+def _rows(path: Path, encoding: str, separator: str | None, asked: set[str]) -> tuple[list[str], Rows, bool]:
     """The names of the columns, the cells of each row, and whether the file has the names."""
-    check_file(path)
-    with path.open("rb") as file:
-        head = file.read(8)
-    if head.startswith(b"PAR1") or path.suffix == ".parquet":
-        return *_parquet(path), True
-    content = _decoded(path, encoding)
-    if not content.strip():
-        raise ValueError(f"{path} holds only blank lines; expected rows of texts and labels")
-    if content.lstrip().startswith("[") and path.suffix == ".json":
-        raise ValueError(f"{path} is one JSON array: write one object a line (JSON Lines), as in jq -c '.[]'")
-    kind = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
-    if kind in (".jsonl", ".ndjson", ".json") or (kind not in (".csv", ".tsv") and content.lstrip().startswith("{")):
-        return *_json_lines(path, content), True
-    rows = _cells(path, content, separator or _separator(content, kind))
+    named, rows = table(path, encoding, separator, "rows of texts and labels")
+    if named is not None:
+        return named, rows, True
     names = [name.strip() for name in rows[0]]
     if not _is_header(names, rows[1:], asked):
         return [str(i) for i in range(1, len(names) + 1)], rows, False
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f"{path} has more than one column called {twice!r}; give every column a name of its own")
+    check_names(path, names)
     return names, rows[1:], True
 
 
-def _is_header(first: list[str], rows: _Rows, asked: set[str]) -> bool:
+def _is_header(first: list[str], rows: Rows, asked: set[str]) -> bool:
     usual = sum(name.casefold() in (*TEXT_NAMES, *LABEL_NAMES) for name in first)
     if usual > 1 or any(name in asked for name in first):
         return True
@@ -113,115 +90,8 @@ def _is_header(first: list[str], rows: _Rows, asked: set[str]) -> bool:
     return not again and (usual == 1 or len(first) > 1)
 
 
-def _decoded(path: Path, encoding: str) -> str:
-    data = path.read_bytes()
-    if data.startswith(b"\x1f\x8b"):
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{path} is damaged gzip data: {error}") from None
-    elif kind := known_format(data):
-        raise ValueError(f"{path} is {kind}: unpack or convert it to TSV, CSV, JSON Lines or Parquet")
-    if b"\0" in data and not re.match(r"utf.?(16|32)", encoding, re.IGNORECASE):
-        mark = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-        what = "looks like UTF-16 text: add --encoding utf-16" if mark else f"is a binary file: byte {data.index(0)} is NUL"
-        raise ValueError(f"{path} {what}")
-    try:
-        return data.decode(encoding).removeprefix("\ufeff")
-    except LookupError:
-        raise ValueError(f"{encoding!r} is not an encoding that Python knows; try utf-8, latin-1 or cp1252") from None
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"{path}, line {line}, is not {encoding} text: byte 0x{data[error.start]:02x} at offset {error.start} "
-            f"({error.reason}). If it was written in another encoding name it, as in --encoding latin-1 (or cp1252)"
-        ) from None
-
-
-def _separator(content: str, kind: str) -> str:
-    header = content.lstrip("\r\n").partition("\n")[0]
-    if kind == ".tsv" or (kind == ".txt" and "\t" not in header):  # a text a line, in which commas part nothing
-        return "\t"
-    outside = "".join(header.split('"')[::2])
-    return max(_SEPARATORS, key=outside.count) if any(mark in outside for mark in _SEPARATORS) else ","
-
-
-def _cells(path: Path, content: str, separator: str) -> _Rows:
-    """Cells between quotes may hold separators and line ends; in a file parted by tabs quotes may also be mere characters."""
-    if separator != "\t":
-        return _quoted(path, content, separator)
-    plain = _split(content)
-    try:
-        quoted = _quoted(path, content, separator)
-    except ValueError:
-        if plain is None:
-            raise
-        return plain
-    if plain is not None and len(plain) != len(quoted):
-        raise ValueError(
-            f"{path} holds {len(plain)} rows if its quotes are characters, and {len(quoted)} if cells stand between them: "
-            "write it as JSON Lines, or as CSV with texts between quotes"
-        )
-    return quoted
-
-
-def _split(content: str) -> _Rows | None:
-    """Lines parted at tabs; ``None`` where not all have equally many cells."""
-    lines = [line.rstrip("\r") for line in content.lstrip("\r\n").removesuffix("\n").split("\n")]
-    alone = "\t" not in lines[0]  # then a blank line is a text that is empty
-    cells: _Rows = [line.split("\t") for line in lines if line or alone]
-    return cells if all(len(row) == len(cells[0]) for row in cells) else None
-
-
-def _quoted(path: Path, content: str, separator: str) -> _Rows:
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=separator, strict=True)
-    rows: _Rows = []
-    try:
-        for cells in reader:
-            if not cells and (not rows or len(rows[0]) > 1):
-                continue
-            cells = cells or [""]
-            if rows and len(cells) != len(rows[0]):
-                raise ValueError(
-                    f"{path}, line {reader.line_num}: {_count(len(cells), 'cell')}, but the first line has {len(rows[0])}; put "
-                    f"texts that hold {_shown(separator)} between quotes"
-                )
-            rows.append(cells)
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}: {error}; a quote within quotes is written twice") from None
-    return rows
-
-
-def _json_lines(path: Path, content: str) -> tuple[list[str], _Rows]:
-    objects = []
-    for number, line in enumerate(content.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            item = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: not JSON ({error.msg}); expected one object a line") from None
-        if not isinstance(item, dict):
-            raise ValueError(f'{path}, line {number}: expected an object such as {{"text": …}}, got {line.strip()[:40]}')
-        objects.append(item)
-    names = list(dict.fromkeys(key for item in objects for key in item))
-    return names, [[item.get(name) for name in names] for item in objects]
-
-
-def _parquet(path: Path) -> tuple[list[str], _Rows]:
-    try:
-        import polars
-    except ImportError as error:
-        raise ImportError('polars is needed to read Parquet: pip install "bptt[classify]"') from error
-    try:
-        frame = polars.read_parquet(path)
-    except polars.exceptions.PolarsError as error:
-        raise ValueError(f"{path} cannot be read as a Parquet table: {str(error).splitlines()[0]}") from None
-    return list(frame.columns), list(frame.iter_rows())
-
-
 def _columns(
-    path: Path, names: list[str], header: bool, rows: _Rows, text: str | None, label: str | None, labels: bool
+    path: Path, names: list[str], header: bool, rows: Rows, text: str | None, label: str | None, labels: bool
 ) -> tuple[int, int | None]:
     if len(names) == 1 and labels:
         raise ValueError(f"{path} has one column only, {names[0]!r}; expected a column of texts and one of labels")
@@ -286,11 +156,3 @@ def _label(path: Path, column: str, row: int, cell: Any) -> str:
         return name.partition(".")[0] if re.fullmatch(r"-?\d+\.0+", name) else name
     what = "is empty" if cell is None or cell != cell or isinstance(cell, str) else f"holds a {type(cell).__name__}"
     raise ValueError(f"{path}, row {row}: column {column!r} {what}; give every row a label, or leave the row out")
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
-
-
-def _shown(separator: str) -> str:
-    return "a tab" if separator == "\t" else repr(separator)

@@ -137,7 +137,8 @@ def _by_name(task: str, given: dict[str, tuple[Any, str]]) -> dict[str, tuple[An
     if named[name].task != task:
         raise ValueError(f"{name} are data for another task: bptt train {named[name].task} --data {name}")
     files = find(name, folder)
-    return {**{key: (str(path), where) for key, path in files.items()}, **given, "data": (str(files["data"]), where)}
+    own = {**named[name].settings, **{key: str(path) for key, path in files.items()}}
+    return {**{key: (value, where) for key, value in own.items()}, **given, "data": (str(files["data"]), where)}
 
 
 def build(kind: type[S], given: Mapping[str, tuple[Any, str]]) -> S:

@@ -46,6 +46,7 @@ class Entry:
 
 _READING = ("encoding", "separator", "time_format", "missing", "gaps")
 _COLUMNS = ("text_column", "label_column")
+_PAIRS = ("encoding", "separator", "text_column", "target_column")
 
 tasks: dict[str, Entry] = {
     entry.name: entry
@@ -91,6 +92,21 @@ tasks: dict[str, Entry] = {
             task="bptt.tasks.classify.task:ClassifyTask",
             evaluate=("data", "part", "encoding", "separator", *_COLUMNS),
             predict=("data", "text", "words", "page", "encoding", "separator", "text_column"),
+            seeds=True,
+        ),
+        Entry(
+            name="translate",
+            summary="Learn to translate from pairs of texts; see where it looked while writing each word.",
+            examples=(
+                ("bptt train translate --data train.en --target train.de", "two files, line by line; a twentieth held out"),
+                ("bptt train translate --data pairs.tsv --text-column en --target-column de", "two columns of a table"),
+                ("bptt train translate --data multi30k", "29,000 captions, English to German, fetched once"),
+                ("bptt train translate --out runs/translate-train", "go on with a run that was stopped"),
+            ),
+            settings="bptt.tasks.translate.config:TranslateSettings",
+            task="bptt.tasks.translate.task:TranslateTask",
+            evaluate=("data", "target", "part", "beam", *_PAIRS),
+            predict=("data", "text", "plot", "beam", "encoding", "separator", "text_column"),
             seeds=True,
         ),
         Entry(
@@ -140,7 +156,7 @@ def check_options(command: str, name: str, given: Iterable[str]) -> None:
             raise ValueError(
                 f"{option(key)} means nothing for a run of task {name!r}: bptt {command} takes it for {', '.join(serving)}"
             )
-    reading = [key for key in given if key in (*_READING, *_COLUMNS)]
+    reading = [key for key in given if key in (*_READING, *_COLUMNS, *_PAIRS)]
     if reading and "data" not in given:
         raise ValueError(f"{option(reading[0])} says how the file of --data is read: give --data FILE, or leave it out")
 
