@@ -44,7 +44,7 @@ function errorSection(flow) {
 
 function contributionsSection(flow) {
   section("contributions").append(
-    how(`Row t: a loss${flow.exact ? "" : ` (${flow.lossSteps.length} of ${flow.losses}, sampled)`}. Column k: the step at which the weights were used. Dark: this loss teaches much through that step; from dark to faint are six powers of ten. At the right end of a row is the explicit part, left of it the implicit one.${flow.k2 === null ? "" : ` The orange line is the window of Truncated(k1=${flow.k1}, k2=${flow.k2}): what lies to its left is lost.`}`));
+    how(`Row t: a loss${flow.exact ? "" : ` (${flow.lossSteps.length} of ${flow.losses}, sampled)`}. Column k: the step at which the weights were used. A strong colour: this loss teaches much through that step; from strong to faint are six powers of ten. At the right end of a row is the explicit part, left of it the implicit one.${flow.k2 === null ? "" : ` The orange line is the window of Truncated(k1=${flow.k1}, k2=${flow.k2}): what lies to its left is lost.`}`));
   chosen("contributions", "Weights ", Object.keys(flow.contributions), (name, width) => heat(flow, name, width), (name) => [
     h("div", { class: "legend" }, h("span", {}, "1e−6 of the greatest", h("span", { class: "ramp" }), "the greatest")),
     take("contributions", ["t", "k from", "k to", "mean norm"], () => flow.contributions[name].flatMap((row, i) =>
