@@ -43,6 +43,7 @@ class Named:
 
 _SST2 = "https://raw.githubusercontent.com/clairett/pytorch-sentiment-classification/457ffd83de90a9d6d472d8ffc31bbffe40a8b236/data/SST2/"
 _MULTI30K = "https://raw.githubusercontent.com/multi30k/dataset/a3d2e0d26b56f3846f66a952536ffed4e401d05a/data/task1/raw/"
+_NEWS = "https://raw.githubusercontent.com/sunnysai12345/News_Summary/a86081060bbb17c5686b478b2f7f18df6e87303d/news_summary.csv"
 
 named: dict[str, Named] = {
     "sst2": Named(
@@ -75,6 +76,13 @@ named: dict[str, Named] = {
                 _MULTI30K + "test_2016_flickr.de.gz", 22890, "9204244e408ccb38d2a55cfcd344df15005fc42a07a6e55ca6c52b6ababb8cc8"
             ),
         },
+    ),
+    "news-summary": Named(
+        task="summarize",
+        what="4,514 news in 58 words, with their headlines, from Inshorts",
+        licence="none is stated where it is fetched from",
+        files={"data": File(_NEWS, 11887088, "732f5165d80ae29b80c0ad7bc50fd836ab99676c819325ee92bf0bc938acca5f")},
+        settings={"encoding": "cp1252", "text_column": "text", "target_column": "headlines"},
     ),
 }
 """Every data set by name."""

@@ -110,6 +110,21 @@ tasks: dict[str, Entry] = {
             seeds=True,
         ),
         Entry(
+            name="summarize",
+            summary="Learn to sum up texts, copying their words where need be: headlines, abstracts.",
+            examples=(
+                ("bptt train summarize --data news.csv", "columns found by themselves; two tenths held out"),
+                ("bptt train summarize --data a.csv --text-column body --target-column title", "columns by their names"),
+                ("bptt train summarize --data news-summary --no-copy-words", "the same network without copying"),
+                ("bptt train summarize --out runs/summarize-news", "go on with a run that was stopped"),
+            ),
+            settings="bptt.tasks.summarize.config:SummarizeSettings",
+            task="bptt.tasks.summarize.task:SummarizeTask",
+            evaluate=("data", "target", "part", "beam", *_PAIRS),
+            predict=("data", "text", "plot", "beam", "encoding", "separator", "text_column"),
+            seeds=True,
+        ),
+        Entry(
             name="sequence",
             summary="Learn sequences of sets, such as chords: predict which labels come next.",
             examples=(

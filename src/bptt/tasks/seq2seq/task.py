@@ -122,7 +122,7 @@ class Seq2SeqTask(Task):
     def next_commands(self, folder: Path) -> list[str]:
         return [
             f"bptt predict {folder} --text 'a text of yours' --plot looked.png",
-            f"bptt predict {folder} --data new.txt --out {self.opens.heading}s.csv",
+            f"bptt predict {folder} --data new.txt --out answers.csv",
             f"bptt evaluate {folder}",
             self.longer(folder),
         ]
