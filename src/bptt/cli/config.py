@@ -37,21 +37,43 @@ SEEDS = Annotated[
     typer.Option("--seeds", min=1, help="Train so often, from --seed on, and tell what they reach together.",
                  rich_help_panel="Run", show_default=False),
 ]  # fmt: skip
+SEARCH = Annotated[
+    int | None,
+    typer.Option("--search", min=1, help="Tune the main settings that are not given, in so many runs; see what mattered.",
+                 rich_help_panel="Run", show_default=False, metavar="N"),
+]  # fmt: skip
+SEARCH_MINUTES = Annotated[
+    float | None,
+    typer.Option("--search-minutes", min=0.01, help="End the search after so many minutes.", rich_help_panel="Run",
+                 show_default=False, metavar="X"),
+]  # fmt: skip
+STORAGE = Annotated[
+    str | None,
+    typer.Option("--storage", help="Where several machines share a search: sqlite:///FILE, postgresql://… A file in its "
+                 "folder, unless given.", rich_help_panel="Run", show_default=False, metavar="ADDRESS"),
+]  # fmt: skip
 
+_MANY: dict[str, Any] = {"seeds": SEEDS, "search": SEARCH, "search_minutes": SEARCH_MINUTES, "storage": STORAGE}
 PANELS = ("Data", "Alarm", "Network", "Through time", "Training", "Run")
 """The groups of settings in the order in which help texts show them."""
 
 
 def with_options(command: Callable[..., None], settings: type[Settings], seeds: bool = False) -> Callable[..., None]:
-    """``command(out, config, sets, seeds, chosen)`` as a function with one option for every setting; not given is ``None``."""
+    """``command(out, config, sets, many, chosen)`` as a function with one option for every setting; not given is ``None``.
+
+    ``many``: those of ``seeds``, ``search``, ``search_minutes`` and ``storage`` that were given.
+    """
 
     def run(**given: Any) -> None:
-        out, config, sets, number = (given.pop(name, None) for name in ("out", "config", "sets", "seeds"))
-        command(out, config, sets or [], number, {key: value for key, value in given.items() if value not in (None, [])})
+        out, config, sets = (given.pop(name, None) for name in ("out", "config", "sets"))
+        given = {key: value for key, value in given.items() if value not in (None, [])}
+        many = {name: given.pop(name) for name in _MANY if name in given}
+        command(out, config, sets or [], many, given)
 
     ordered = sorted(settings.model_fields.items(), key=lambda item: PANELS.index(_group(item[1])))
     parameters = [_parameter(key, field) for key, field in ordered]
-    more = [("out", OUT), ("config", CONFIG), ("sets", SET), *([("seeds", SEEDS)] if seeds else [])]
+    more = [("out", OUT), ("config", CONFIG), ("sets", SET)]
+    more += [(name, annotation) for name, annotation in _MANY.items() if seeds or name != "seeds"]
     for name, annotation in more:
         parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ from typer.core import TyperCommand
 
 from bptt.cli.errors import Group
 from bptt.cli.say import examples
+from bptt.tasks.config import option
 from bptt.tasks.registry import Entry, entry, tasks
 
 
@@ -52,11 +53,21 @@ def _command(task: Entry) -> TyperCommand:
 
 
 def _trainer(task: Entry) -> Callable[..., None]:
-    def train(out: Path | None, config: Path | None, sets: list[str], seeds: int | None, chosen: dict[str, Any]) -> None:
-        if seeds is not None:
+    def train(out: Path | None, config: Path | None, sets: list[str], many: dict[str, Any], chosen: dict[str, Any]) -> None:
+        if "search" in many:
+            if "seeds" in many:
+                raise ValueError("--search and --seeds are two kinds of many runs: search first, then train the best settings")
+            from bptt.cli.search import train_search
+
+            minutes, storage = many.get("search_minutes"), many.get("storage")
+            train_search(task, many["search"], minutes, storage, out, config, sets, chosen)
+            return
+        if many.keys() - {"seeds"}:
+            raise ValueError(f"{option(next(iter(many.keys() - {'seeds'})))} is for a search: give --search N too")
+        if "seeds" in many:
             from bptt.cli.seeds import train_seeds
 
-            train_seeds(task, seeds, out, config, sets, chosen)
+            train_seeds(task, many["seeds"], out, config, sets, chosen)
             return
         from bptt.cli.training import begin_or_go_on
 
