@@ -209,7 +209,7 @@ def test_held_dropout_drops_the_same_features_at_all_steps():
 def test_sizes_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="hidden=7 is parted among the two directions"):
         Seq2SeqModel(V, V, hidden=7)
-    with pytest.raises(ValueError, match="one vocabulary for both texts, got 5 and 6 tokens"):
+    with pytest.raises(ValueError, match="one vocabulary for both texts has one size, got 5 and 6 tokens"):
         Seq2SeqModel(5, 6, copy=True)
 
 

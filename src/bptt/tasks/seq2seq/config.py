@@ -29,12 +29,13 @@ class Seq2SeqSettings(TrainingSettings):
     test: float | str = setting(0.0, "Share of the pairs kept for the end; or a file.", "Data")
     test_target: str | None = setting(None, "File with what belongs to each line of --test.", "Data")
     unit: Literal["subword", "word"] = setting("subword", "What one token is.", "Data")
-    vocabulary: int = setting(6000, "Most tokens of a vocabulary, which is of the training part alone.", "Data", ge=3)
+    vocabulary: int = setting(5000, "Most tokens of a vocabulary, which is of the training part alone.", "Data", ge=3)
     lower: bool = setting(False, "Take capital letters for small ones.", "Data")
     longest: int = setting(100, "Tokens read of a text, from its beginning; longer targets are left out.", "Data", ge=1)
 
-    embed: int = setting(256, "Size of a token's embedding.", "Network", ge=1)
-    hidden: int = setting(320, "Units in each layer of the decoder, and of the encoder's two directions.", "Network", ge=2)
+    cell: Literal["lstm", "gru", "rnn"] = setting("gru", "Recurrent cell.", "Network")
+    embed: int = setting(192, "Size of a token's embedding.", "Network", ge=1)
+    hidden: int = setting(256, "Units in each layer of the decoder, and of the encoder's two directions.", "Network", ge=2)
     layers: int = setting(1, "Layers of the encoder, and of the decoder above its attention.", "Network", ge=1)
     dropout: float = setting(0.3, "Share of activations dropped in training.", "Network", ge=0, lt=1)
     copy_words: bool = setting(False, "Words of the text read may be copied, those the vocabulary lacks too.", "Network")
@@ -43,7 +44,7 @@ class Seq2SeqSettings(TrainingSettings):
     rows: int = setting(128, "Most pairs side by side in a batch, of like lengths.", "Training", ge=1)
     tokens: int = setting(2000, "Most tokens in a batch, of both texts, padding counted.", "Training", ge=1)
     optimizer: str = setting("adam", "sgd, adam, adamw or rmsprop, with settings.", "Training")
-    lr: float = setting(1e-3, "Learning rate.", "Training", gt=0)
+    lr: float = setting(5e-3, "Learning rate.", "Training", gt=0)
     smoothing: float = setting(
         0.1, "Share of each target spread over all tokens; none with copied words.", "Training", ge=0, lt=1
     )

@@ -65,10 +65,10 @@ class Seq2SeqModel(nn.Module):
     1609.08144): so no step waits for the attention of the one before, and the layers above still remember what was looked at.
     Features: tanh(W [h; c]); the readout has the written tokens' embedding as its weight (Press & Wolf 2017).
 
-    ``copy`` adds the pointer of See et al. 2017, arXiv 1704.04368: tokens from ``size`` on are words of the text read that the
-    vocabulary lacks. It needs one vocabulary, ``source_size == size``.
+    ``joint``: both texts have one vocabulary, whose tokens have one embedding. ``copy``: likewise, and with the pointer of See
+    et al. 2017, arXiv 1704.04368: tokens from ``size`` on are words of the text read that the vocabulary lacks.
 
-    **Raises** ``ValueError`` for an odd ``hidden``, and for ``copy`` with two vocabularies.
+    **Raises** ``ValueError`` for an odd ``hidden``, and for one vocabulary of two sizes.
     """
 
     needs_whole = False  # what is read from both ends is whole at every step
@@ -83,6 +83,7 @@ class Seq2SeqModel(nn.Module):
         hidden: int = 512,
         layers: int = 1,
         dropout: float = 0.0,
+        joint: bool = False,
         copy: bool = False,
         clip_step: float | None = None,
         backend: str = "auto",
@@ -90,12 +91,12 @@ class Seq2SeqModel(nn.Module):
         super().__init__()
         if hidden % 2:
             raise ValueError(f"hidden={hidden} is parted among the two directions of the encoder: expected an even number")
-        if copy and source_size != size:
-            raise ValueError(f"copying needs one vocabulary for both texts, got {source_size} and {size} tokens")
+        if (joint or copy) and source_size != size:
+            raise ValueError(f"one vocabulary for both texts has one size, got {source_size} and {size} tokens")
         how: dict[str, Any] = {"clip_step": clip_step, "backend": backend}
         self.size, self.copy, self.lstm = size, copy, cell == "lstm"
         self.embed = nn.Embedding(size, embed, padding_idx=PAD)
-        self.read = self.embed if copy else nn.Embedding(source_size, embed, padding_idx=PAD)
+        self.read = self.embed if joint or copy else nn.Embedding(source_size, embed, padding_idx=PAD)
         for table in {self.embed, self.read}:
             nn.init.normal_(table.weight, std=embed**-0.5)
             nn.init.zeros_(table.weight[PAD])
@@ -140,9 +141,9 @@ class Seq2SeqModel(nn.Module):
         x = self.dropout(self.embed(self._known(tokens)))
         h, below = self.lower(x, below, mask=mask)
         context, weights = self.attention(h, memory.places, memory.exists)
-        y, above = self.upper(self.dropout(torch.cat([h, context], -1)), above, mask=mask)
+        y, above = self.upper(torch.cat([self.dropout(h), context], -1), above, mask=mask)
         both = torch.cat([y, context], -1)
-        features = self.dropout(torch.tanh(self.join(self.dropout(both))))
+        features = self.dropout(torch.tanh(self.join(both)))
         gate = self.gate(torch.cat([both, x], -1)) if self.copy else None
         return Written(features, weights, None, gate), weights, (below, above)
 

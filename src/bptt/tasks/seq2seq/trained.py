@@ -150,7 +150,14 @@ _STRANGE = 0.25  # the share of unknown words, or of bytes, from which a text lo
 
 def make_model(settings: Seq2SeqSettings, what: Fitted) -> Seq2SeqModel:
     """The model that ``settings`` describe, with fresh weights."""
-    return Seq2SeqModel(what.source.size, what.target.size, embed=settings.embed, copy=settings.copy_words, **settings.network)
+    return Seq2SeqModel(
+        what.source.size,
+        what.target.size,
+        embed=settings.embed,
+        joint=what.source is what.target,
+        copy=settings.copy_words,
+        **settings.network,
+    )
 
 
 def beam_of(settings: Seq2SeqSettings, width: int | None = None) -> Beam:

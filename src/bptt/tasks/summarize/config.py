@@ -23,7 +23,6 @@ class SummarizeSettings(Seq2SeqSettings):
     longest: int = setting(400, "Tokens read of a text, from its beginning.", "Data", ge=1)
 
     embed: int = setting(128, "Size of a token's embedding.", "Network", ge=1)
-    hidden: int = setting(256, "Units in each layer of the decoder, and of the encoder's two directions.", "Network", ge=2)
     copy_words: bool = setting(True, "Words of the text read may be copied, those the vocabulary lacks too.", "Network")
 
     tokens: int = setting(3000, "Most tokens in a batch, of both texts, padding counted.", "Training", ge=1)
