@@ -21,10 +21,14 @@ def test_every_kind_holds_the_same_rows():
         assert {name: [row[name] for row in rows] for name in COLUMNS} == {**flat, "share": ["0.25", "1.0", "0.0"]}
 
 
+def test_a_text_file_holds_the_answers_alone_a_line_each():
+    assert as_file(COLUMNS, "txt").decode().split("\n") == ["a", 'b "quoted", and broken', "", ""]
+
+
 def test_the_kind_is_that_of_the_name():
     assert kind_of(None) == kind_of(Path("a")) == "csv"
     assert [kind_of(Path(f"a.{kind.upper()}")) for kind in KINDS] == list(KINDS)
-    with pytest.raises(ValueError, match=r"written as \.csv, \.tsv, \.jsonl, \.parquet, got --out a\.doc"):
+    with pytest.raises(ValueError, match=r"written as \.csv, \.tsv, \.jsonl, \.parquet, \.txt, got --out a\.doc"):
         kind_of(Path("a.doc"))
     with pytest.raises(ValueError, match=r"got \.doc"):
         as_file(COLUMNS, "doc")

@@ -214,5 +214,5 @@ def test_predictions_as_files_and_as_a_page():
     assert "T &amp; U" in page
     assert "&lt;" in page
     assert "<b>yes" not in page.replace('<b title="no 25.0%, yes 75.0%">yes', "")
-    with pytest.raises(ValueError, match=r"written as \.csv, \.tsv, \.jsonl, \.parquet, got \.doc"):
+    with pytest.raises(ValueError, match=r"written as \.csv, \.tsv, \.jsonl, \.parquet, \.txt, got \.doc"):
         found.file("doc")

@@ -162,7 +162,8 @@ def predict(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="File to write: .csv, .tsv, .jsonl or .parquet. CSV to standard output unless given.", show_default=False
+            help="File to write: .csv, .tsv, .jsonl, .parquet; .txt: a line each. CSV to standard output unless given.",
+            show_default=False,
         ),
     ] = None,
     plot: Annotated[

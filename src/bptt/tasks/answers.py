@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-KINDS = ("csv", "tsv", "jsonl", "parquet")
-"""The kinds of files that answers are written as."""
+KINDS = ("csv", "tsv", "jsonl", "parquet", "txt")
+"""The kinds of files that answers are written as; of a text file a line each, the first column alone."""
 
 
 def kind_of(out: Path | None) -> str:
@@ -29,6 +29,9 @@ def as_file(columns: Mapping[str, Sequence[Any]], kind: str) -> bytes:
 
     Lists stand as they are in JSON lines, and as JSON in the cells of the others. **Raises** ``ValueError`` for another kind.
     """
+    if kind == "txt":
+        first = next(iter(columns.values()))
+        return "".join(" ".join(str(_flat(value)).splitlines()) + "\n" for value in first).encode()
     if kind == "jsonl":
         lines = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
         return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
