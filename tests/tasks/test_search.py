@@ -137,8 +137,11 @@ def test_the_command(data, tmp_path):
     assert "--lr, --layers, --cell, --dropout" in done.output
     assert (tmp_path / "s" / "best.toml").exists()
     assert json.loads((tmp_path / "s" / "search.json").read_text())["judged by"] == "validation loss"
-    more = CliRunner().invoke(app, [*base[:-1], str(tmp_path / "one"), "--config", str(tmp_path / "s" / "best.toml")])
+    config = ["--config", str(tmp_path / "s" / "best.toml")]
+    more = CliRunner().invoke(app, ["train", "text", "--out", str(tmp_path / "one"), *config])
     assert more.exit_code == 0, more.output
+    best = json.loads((tmp_path / "s" / "search.json").read_text())["trials"][0]
+    assert min(line["validation"] for line in read_log(tmp_path / "one") if "validation" in line) == best["value"]
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,8 @@ def train_search(
     report = summary(found, mattered, search.judged_by)
     show(said, report)
     write(folder / "search.json", json.dumps(report.plain(), indent=2) + "\n")
-    write(folder / "best.toml", "".join(f"{key} = {json.dumps(value)}\n" for key, value in best.settings.items()))
+    settings = {key: value for key, (value, _) in given.items()} | best.settings
+    write(folder / "best.toml", "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
     pictures = draw(folder, found, mattered, search.judged_by)
     said.print(f"\nThe best trial, {best.number + 1}, on what was held out:")
     trained = task.load_task().open(best.folder)
@@ -75,8 +76,7 @@ def train_search(
         said.print(f"[bold]{'picture':<9}[/bold] {path}", soft_wrap=True)
     said.print(f"[bold]{'run':<9}[/bold] {best.folder}\n\nTo go on:", soft_wrap=True)
     more = f"bptt train {task.name} --config {folder / 'best.toml'}"
-    data = given.get("data", ("FILE", ""))[0]
-    said.print(f"  {more} --data {data}\n  bptt evaluate {best.folder}", markup=False, soft_wrap=True)
+    said.print(f"  {more}\n  bptt evaluate {best.folder}", markup=False, soft_wrap=True)
 
 
 def summary(found: list[Tried], mattered: Mapping[str, float], judged_by: str) -> Report:
