@@ -186,6 +186,10 @@ def predict(
         typer.Option(min=0, help="Maintenance: mark units with this many cycles left, or fewer.", show_default=False),
     ] = None,
     beam: BEAM = None,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", help="Read rows from standard input as they come, and answer each with a line of JSON."),
+    ] = False,
     threads: THREADS = None,
 ) -> None:
     """Answer for data of your own: what comes next in a table or sequence, a text's label or translation, a machine's life."""
@@ -201,7 +205,16 @@ def predict(
     how = _given(
         data=data, text=text, words=words or (page is not None) or None, encoding=encoding, separator=separator,
         time_format=time_format, missing=missing, gaps=gaps, text_column=text_column, alarm=alarm, beam=beam,
+        follow=follow or None,
     )  # fmt: skip
+    if follow:
+        if data is not None or out is not None:
+            raise ValueError("--follow reads standard input and writes standard output: leave out --data and --out")
+        trained = _open("predict", run, which, threads, how)
+        from bptt.cli.follow import follow_input
+
+        follow_input(trained.follow(**{key: value for key, value in how.items() if key != "follow"}))
+        return
     kind = kind_of(out)
     trained = _open("predict", run, which, threads, how | _given(plot=plot, page=page))
     found = trained.predict(**how)

@@ -35,6 +35,17 @@ class Frequency:
         name, size = next((n, s) for n, s in reversed(_US.items()) if self.count % s == 0 and n != "w")
         return f"{self.count // size}{name}"
 
+    @classmethod
+    def parse(cls, text: str) -> Frequency:
+        """The inverse of ``str``."""
+        if text.isdigit():
+            return cls(int(text), "step")
+        found = re.fullmatch(r"(\d+)(us|s|min|h|d|mo|y)", text)
+        if found is None:
+            raise ValueError(f"{text!r} is no step between two rows: a number, or as in 15min, 1h, 1d, 1mo, 1y")
+        count, unit = int(found[1]), found[2]
+        return cls(count * _MONTHS[unit], "month") if unit in _MONTHS else cls(count * _US[unit], "us")
+
     def places(self, times: Times) -> NDArray[np.float64]:
         """Where each time stamp lies on the grid that starts at the first, in steps (whole on the grid)."""
         if self.unit == "month":

@@ -77,7 +77,7 @@ tasks: dict[str, Entry] = {
             settings="bptt.tasks.forecast.config:ForecastSettings",
             task="bptt.tasks.forecast.task:ForecastTask",
             evaluate=("data", "part", *_READING),
-            predict=("data", "plot", *_READING),
+            predict=("data", "plot", "follow", *_READING),
         ),
         Entry(
             name="classify",
@@ -134,7 +134,7 @@ tasks: dict[str, Entry] = {
             ),
             settings="bptt.tasks.sequence.config:SequenceSettings",
             task="bptt.tasks.sequence.task:SequenceTask",
-            predict=("data",),
+            predict=("data", "follow"),
         ),
         Entry(
             name="maintain",
@@ -146,7 +146,7 @@ tasks: dict[str, Entry] = {
             ),
             settings="bptt.tasks.maintain.config:MaintainSettings",
             task="bptt.tasks.maintain.task:MaintainTask",
-            predict=("data", "alarm"),
+            predict=("data", "alarm", "follow"),
         ),
     )
 }

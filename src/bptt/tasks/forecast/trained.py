@@ -18,6 +18,7 @@ from bptt.tasks.forecast.baselines import forecasts
 from bptt.tasks.forecast.calendar import with_calendar
 from bptt.tasks.forecast.config import ForecastSettings
 from bptt.tasks.forecast.fitted import Fitted
+from bptt.tasks.forecast.follow import Onward
 from bptt.tasks.forecast.make import make_model, read
 from bptt.tasks.forecast.outlook import Backtest, Floats, Outlook
 from bptt.tasks.forecast.score import score
@@ -79,6 +80,10 @@ class TrainedForecast(Trained):
             axis = np.concatenate([table.times[first:end], table.stamps_after(horizon)])
             stamps = [show_time(stamp) for stamp in axis]
         return Outlook(self.what.targets, stamps, axis, past, self.settings.quantiles, quantiles)
+
+    def follow(self) -> Onward:
+        """The same one row at a time, from all rows that came; see `Onward.step`."""
+        return Onward(self.model, self.settings, self.what)
 
     def backtest(self, part: str | None = None) -> Backtest:
         """The newest forecasts of the held-out part, each made from the rows before it."""

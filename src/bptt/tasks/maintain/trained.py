@@ -18,6 +18,7 @@ from bptt.tasks.answers import as_file
 from bptt.tasks.maintain.alarm import best_age, best_alarm
 from bptt.tasks.maintain.config import MaintainSettings
 from bptt.tasks.maintain.fitted import Fitted
+from bptt.tasks.maintain.follow import Watch
 from bptt.tasks.maintain.model import RemainingModel
 from bptt.tasks.maintain.parts import UnitParts, read, read_parts
 from bptt.tasks.maintain.score import alarm_table, score
@@ -79,6 +80,10 @@ class TrainedMaintain(Trained):
             raise ValueError("say which units, --data FILE: a table with the columns of the training, up to the present")
         units = self._read(data, known=False)
         return Lives(units, [float(life[-1]) for life in self.lives(units)], alarm)
+
+    def follow(self, alarm: float | None = None) -> Watch:
+        """The same one row at a time, of whichever unit; see `Watch.step`."""
+        return Watch(self.model, self.what, alarm)
 
     def lives(self, units: Units) -> list[Floats]:
         """The cycles that each unit is predicted to have left, after each of its cycles ``[T_i]``."""

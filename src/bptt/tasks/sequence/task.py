@@ -16,6 +16,7 @@ from bptt.tasks.answers import as_file
 from bptt.tasks.config import TrainingSettings
 from bptt.tasks.report import Report
 from bptt.tasks.sequence.config import SequenceSettings
+from bptt.tasks.sequence.follow import Foretell
 from bptt.tasks.sequence.model import LabelsCrossEntropy, SequenceModel
 from bptt.tasks.sequence.parts import RollParts, pairs, read_parts
 from bptt.tasks.sequence.score import BATCH, Counts, score
@@ -138,6 +139,10 @@ class TrainedSequence(Trained):
             raise ValueError("say which sequences, --data FILE")
         rolls = read_rolls(data, self.labels).rolls
         return NextSteps([len(roll) for roll in rolls], [self.next_step(roll) if len(roll) else [] for roll in rolls])
+
+    def follow(self) -> Foretell:
+        """The same one step at a time; see `Foretell.step`."""
+        return Foretell(self.model, self.labels)
 
     def next_step(self, roll: Roll) -> list[tuple[Label, float]]:
         """The probability of each label at the step after ``roll [T, L]``, the likeliest first."""
