@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 
 import pytest
@@ -91,9 +92,26 @@ def test_the_table_names_settings_that_exist_and_whole_checksums(name):
     assert all(file.url.startswith("https://") and len(bytes.fromhex(file.sha256)) == 32 for file in known.files.values())
 
 
-def test_the_development_copy_of_sst2_is_the_one_of_the_table(real_data):
-    assert find("sst2", real_data("sst2")).keys() == {"data", "valid", "test"}
+COPIES = {
+    "shakespeare": "tinyshakespeare", "ptb": "ptb", "etth1": "ett", "melbourne": "weather", "jsb": "poly-music",
+    "nottingham": "poly-music", "cmapss": "cmapss", "sst2": "sst2", "multi30k": "multi30k",
+}  # fmt: skip
 
 
-def test_the_development_copy_of_multi30k_is_the_one_of_the_table(real_data):
-    assert len(find("multi30k", real_data("multi30k"))) == 6
+@pytest.mark.parametrize("name", COPIES)
+def test_the_development_copies_are_those_of_the_table(real_data, name):
+    assert find(name, real_data(COPIES[name])).keys() == named[name].files.keys()
+
+
+def test_a_packed_copy_serves_and_is_checked(served, tmp_path):
+    copy = tmp_path / "packed"
+    copy.mkdir()
+    for path in served.iterdir():
+        (copy / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    assert {path.suffix for path in find("tiny", copy).values()} == {".gz"}
+    (copy / "data.tsv.gz").write_bytes(gzip.compress(b"other"))
+    with pytest.raises(ValueError, match="is not the file it should be"):
+        find("tiny", copy)
+    (copy / "data.tsv.gz").write_bytes(b"other")
+    with pytest.raises(ValueError, match="is no gzip data"):
+        find("tiny", copy)

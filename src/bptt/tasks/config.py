@@ -45,6 +45,8 @@ class TrainingSettings(Settings):
 
     files: ClassVar[frozenset[str]] = frozenset({"start"})
 
+    data_dir: str | None = setting(None, "Folder that has a copy of public data, for --data NAME.", "Data")
+
     cell: Literal["lstm", "gru", "rnn"] = setting("lstm", "Recurrent cell.", "Network")
     layers: int = setting(1, "Recurrent layers on top of each other.", "Network", ge=1)
     hidden: int = setting(512, "Units in each recurrent layer.", "Network", ge=1)

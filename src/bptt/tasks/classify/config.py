@@ -16,7 +16,6 @@ class ClassifySettings(TrainingSettings):
     task: ClassVar[str | None] = "classify"
 
     data: str = setting(..., "Texts and labels to learn from: TSV, CSV, JSON Lines, Parquet; or sst2, fetched.", "Data")
-    data_dir: str | None = setting(None, "Folder that has a copy of public data, for --data NAME.", "Data")
     text_column: str | None = setting(None, "Column of texts; found by itself where it is clear.", "Data")
     label_column: str | None = setting(None, "Column of labels; found by itself where it is clear.", "Data")
     encoding: str = setting("utf-8", "Encoding of the files.", "Data")

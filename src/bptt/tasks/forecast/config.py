@@ -13,8 +13,9 @@ class ForecastSettings(TrainingSettings):
     """What `ForecastTask` is made from; each field is an option of ``bptt train forecast``."""
 
     files: ClassVar[frozenset[str]] = TrainingSettings.files | {"data"}
+    task: ClassVar[str | None] = "forecast"
 
-    data: str = setting(..., "Table to learn from: CSV (also .gz) or Parquet.", "Data")
+    data: str = setting(..., "Table to learn from: CSV (also .gz), Parquet; or etth1, melbourne, fetched.", "Data")
     target: list[str] = setting([], "Column to forecast; repeatable. The only column of numbers, unless given.", "Data")
     past: list[str] = setting([], "Column known up to the present; repeatable.", "Data")
     known: list[str] = setting([], "Column known ahead of time; repeatable.", "Data")

@@ -13,8 +13,11 @@ class MaintainSettings(TrainingSettings):
     """What `MaintainTask` is made from; each field is an option of ``bptt train maintain``."""
 
     files: ClassVar[frozenset[str]] = TrainingSettings.files | {"data", "valid", "test", "truth"}
+    task: ClassVar[str | None] = "maintain"
 
-    data: str = setting(..., "Table with a row for each cycle of each unit, every unit up to its failure.", "Data")
+    data: str = setting(
+        ..., "Table with a row for each cycle of each unit, every unit up to its failure; or cmapss, fetched.", "Data"
+    )
     unit: str | None = setting(None, "Column that says which unit it is; found where it is called so.", "Data")
     cycle: str | None = setting(None, "Column that counts a unit's cycles; found where it is called so.", "Data")
     sensor: list[str] = setting([], "Column that was measured; repeatable. All others, unless given.", "Data")

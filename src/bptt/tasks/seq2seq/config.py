@@ -18,7 +18,6 @@ class Seq2SeqSettings(TrainingSettings):
     }  # fmt: skip
 
     data: str = setting(..., "Texts to learn from: a text a line, or a table with both texts.", "Data")
-    data_dir: str | None = setting(None, "Folder that has a copy of public data, for --data NAME.", "Data")
     target: str | None = setting(None, "File with what belongs to each line of --data.", "Data")
     text_column: str | None = setting(None, "Column of a table with the texts read.", "Data")
     target_column: str | None = setting(None, "Column of a table with the texts to write.", "Data")

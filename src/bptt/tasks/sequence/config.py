@@ -13,8 +13,9 @@ class SequenceSettings(TrainingSettings):
     """What `SequenceTask` is made from; each field is an option of ``bptt train sequence``."""
 
     files: ClassVar[frozenset[str]] = TrainingSettings.files | {"data", "valid", "test"}
+    task: ClassVar[str | None] = "sequence"
 
-    data: str = setting(..., "Sequences to learn from: JSON lines, or .mat.", "Data")
+    data: str = setting(..., "Sequences to learn from: JSON lines, .mat; or jsb, nottingham, fetched.", "Data")
     valid: float | str | None = setting(None, "Share of them to validate on, or a file; as the file says, else 0.1.", "Data")
     test: float | str | None = setting(None, "Share kept for the end, or a file; as the file says, else 0.1.", "Data")
 

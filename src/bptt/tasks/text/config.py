@@ -13,8 +13,9 @@ class TextSettings(TrainingSettings):
     """What `TextTask` is made from; each field is an option of ``bptt train text``."""
 
     files: ClassVar[frozenset[str]] = TrainingSettings.files | {"data", "valid", "test"}
+    task: ClassVar[str | None] = "text"
 
-    data: str = setting(..., "Text file to learn from.", "Data")
+    data: str = setting(..., "Text file to learn from; or shakespeare, ptb, fetched.", "Data")
     unit: Literal["character", "byte", "word", "subword"] = setting("character", "What one token is.", "Data")
     vocabulary: int | None = setting(
         None, "Most words or sub-words; the vocabulary is of the training part alone.", "Data", ge=3
