@@ -105,18 +105,23 @@ def long(chosen: argparse.Namespace) -> None:
     print(f"a step: {step * 1e6:.2f} µs; by Full at {fits:,} steps {reference * 1e6:.2f} µs; ratio {step / reference:.2f}")
 
 
+def taken(model: nn.Module, sequence: Lazy) -> int:
+    """The bytes that `Full` takes."""
+    whole = bptt.Checkpointed(memory="100GiB")
+    one_pass(model, sequence, whole)
+    return one_pass(model, sequence, whole)[1].plan.measured or 0
+
+
 def part(chosen: argparse.Namespace) -> None:
     torch.manual_seed(0)
-    table = Table(title=f"T = 1000 with {chosen.part:.0%} of Full's memory")
-    for name in ("B, H", "Full's memory", "budget", "predicted", "measured", "forward steps", "time / Full"):
+    table = Table(title=f"T = 1000 with {chosen.part:.0%} of the memory that Full takes and that grows with T")
+    for name in ("B, H", "Full's memory", "of it fixed", "budget", "predicted", "measured", "forward steps", "time / Full"):
         table.add_column(name, justify="right")
     for rows, hidden in ((8, 128), (32, 128), (32, 256)):
         model, sequence = Model(32, hidden, 32), Lazy(1000, rows, 32, 32)
-        whole = bptt.Checkpointed(memory="100GiB")
-        one_pass(model, sequence, whole)
-        needed = one_pass(model, sequence, whole)[1].plan.measured or 0
-        weights = sum(p.nbytes for p in model.parameters())
-        budget = int(chosen.part * (needed - 2 * weights)) + 2 * weights  # gradients do not grow with T
+        needed, half = (taken(model, Lazy(steps, rows, 32, 32)) for steps in (1000, 500))
+        fixed = 2 * half - needed  # gradients and scratch memory, which do not grow with T
+        budget = int(chosen.part * (needed - fixed)) + fixed
         within = bptt.Checkpointed(memory=budget)
         for through in (bptt.Full(), within):
             one_pass(model, sequence, through)
@@ -125,7 +130,7 @@ def part(chosen: argparse.Namespace) -> None:
         plan = pairs[-1][0][1].plan
         outline = plan.outline
         assert outline is not None
-        cells = (shown(needed), shown(budget), shown(outline.predicted or 0), shown(plan.measured or 0))
+        cells = (shown(needed), shown(fixed), shown(budget), shown(outline.predicted or 0), shown(plan.measured or 0))
         table.add_row(f"{rows}, {hidden}", *cells, f"{outline.forward:,}", f"{ratio:.2f}")
     Console(width=120).print(table)
 
@@ -161,7 +166,7 @@ def flat(chosen: argparse.Namespace) -> None:
         if chosen.only is None or str(through).partition(":")[0] in chosen.only:
             one_pass(model, Lazy(1000, 1, 8, 8), through)
             found[str(through)] = [
-                min(one_pass(model, Lazy(steps, 1, 8, 8), through)[0] for _ in range(max(1, min(5, 10**5 // steps))))
+                min(one_pass(model, Lazy(steps, 1, 8, 8), through)[0] for _ in range(1 if forward else repeats(steps)))
                 / steps
                 * 1e6
                 for steps in lengths
@@ -174,6 +179,10 @@ def flat(chosen: argparse.Namespace) -> None:
     Console(width=120).print(table)
     if chosen.plot:
         draw(lengths, found, chosen.plot)
+
+
+def repeats(steps: int) -> int:
+    return max(1, min(5, 10**5 // steps))
 
 
 def draw(lengths: list[int], found: dict[str, list[float]], path: str) -> None:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from bptt import state as states
 from bptt.ask import Answers
 from bptt.call import Caller
-from bptt.counted import counting
 from bptt.data.piece import Piece
 from bptt.data.reader import reader
 from bptt.kept import Aside, Compact, Kept, Store, Tape
@@ -58,9 +57,7 @@ class Carrier:
         self._entered = self._checked = False
         self._check_finite = True
         self._not_finite: str | None = None
-        self._count_from: int | None = None  # the shortest run whose allocations are to be counted
         self._counting: Counting | Heap | None = None
-        self._parts = 0  # into which the busiest run was cut that has been counted
         self._taped = 0
         self._room: Room | None = None
         self._answers = answers
@@ -108,18 +105,15 @@ class Carrier:
             self._enter_initial()
         elif present is not None:
             present = states.detach(present)
-        if run.tape and self._room is not None:
-            self._room.check(self._kept.bytes)
         with torch.set_grad_enabled(run.tape):
             piece = self._reader.read(run.start, run.stop)
-            if run.tape and self._wants_counting(run, piece):
-                del piece
-                held = (self._present, self._error, self._sums.loss)
-                few = countable(self._call.model, run.stop - run.start, self._parts)
-                self._counting = Counting(self._call.devices, held) if few else Heap(held)
-                piece = self._reader.read(run.start, run.stop)
-            with counting(self._room is not None):
-                y, after = self._call(piece, present, where)
+            if run.tape and self._room is not None:
+                steps, parts = run.stop - run.start, self._parts(piece)
+                if self._room.before(steps, parts, self._kept.bytes):
+                    del piece
+                    self._count(steps, parts)
+                    piece = self._reader.read(run.start, run.stop)
+            y, after = self._call(piece, present, where)
             count = 0 if run.replay else targets(self._loss, piece)
             made = self._made(run, y, piece, where) if run.count else None
         self._sums.add(made, count, piece)
@@ -190,16 +184,17 @@ class Carrier:
         if self._counting is not None and not self._tapes:
             self._taped, self._counting = max(self._taped, self._counting.stop()), None
 
-    def _wants_counting(self, run: Run, piece: Piece) -> bool:
-        """Of the first whole segment, and of every one that is cut into more parts than those before."""
-        if self._count_from is None or run.stop - run.start < self._count_from or self._counting is not None:
-            return False
+    def _parts(self, piece: Piece) -> int:
+        """The calls that the module gets for a piece."""
         cuts = self._call.cuts(piece.mask, piece.reset)
-        parts = 1 if cuts is None else 1 + int(cuts.sum())
-        if parts <= self._parts or not can_count():
-            return False
-        self._parts = parts
-        return True
+        return 1 if cuts is None else 1 + int(cuts.sum())
+
+    def _count(self, steps: int, parts: int) -> None:
+        """Begins to count what a run takes, unless somebody else is counting."""
+        if self._counting is None and can_count():
+            held = (self._present, self._error, self._sums.loss)
+            few = countable(self._call.model, steps, parts)
+            self._counting = Counting(self._call.devices, held) if few else Heap(held)
 
     def _reverse(self, tape: Tape, gain: float) -> None:
         roots: list[Tensor] = []

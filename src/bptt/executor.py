@@ -14,7 +14,7 @@ from bptt.ask import Answers
 from bptt.carry import Carrier, Loss as Loss, Reduction as Reduction
 from bptt.kept import Kept, Place
 from bptt.loss import check_loss
-from bptt.memory import Room, give_back
+from bptt.memory import Room, large_apart
 from bptt.outlook import Outlook
 from bptt.probe import missing_gradients, probe
 from bptt.randomness import Randomness
@@ -100,7 +100,7 @@ class Backprop(Carrier, Iterator[Window]):
         self._plan: Generator[Action, Any, None] = plan if isinstance(plan, Generator) else (action for action in plan)
         self._answer: Any = None
         self._ahead: Action | None = None
-        self._started = False
+        self._started = self._apart = False
         self._outlook = Outlook(str(through))
         self._at = Place(0, 0, state, {}, self._answers.moment())
         self._broken: str | None = None
@@ -125,10 +125,15 @@ class Backprop(Carrier, Iterator[Window]):
             self._broken = type(error).__name__
             self._return()
             self._stop_counting()
-            self._kept.close()
+            self._end()
             raise
-        self._kept.close()
+        self._end()
         raise StopIteration
+
+    def _end(self) -> None:
+        self._kept.close()
+        if self._apart:
+            large_apart(False)
 
     @property
     def plan(self) -> Outlook:
@@ -171,13 +176,14 @@ class Backprop(Carrier, Iterator[Window]):
             elif not self._outlook.told(action):
                 return action
             elif isinstance(action, Outline):
-                self._count_from = action.segment if action.budget is not None else None
-                give_back()
                 if action.budget is not None and action.predicted is not None:
-                    self._room = Room(action.budget, action.predicted)
+                    self._room = Room(action.budget, action.predicted, action.segment)
                 self._outlook.gradients = missing_gradients(self._call.model)
 
     def _probe(self, steps: int) -> Taken | None:
+        if not self._apart:
+            self._apart = True
+            large_apart(True)
         return probe(self._call, self._reader, self._loss, self._initial, steps)
 
     def _hand_back(self, action: HandBack) -> Window:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bptt import outside
 from bptt.randomness import Randomness
 from bptt.state import State, leaves
 
@@ -20,8 +21,9 @@ _RECORD = 700
 # What an operation's place in autograd's graph takes beside the numbers it saved: 960 to 1110 bytes of malloc's, measured on
 # four modules that loop over their steps, and some that malloc cannot use between them.
 _NODE = 1050
-# What is handed back has to be fetched again, page by page: that costs more than so little is worth.
 _LITTLE = 4 * 2**20
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt, as in malloc.h
+_STATM = Path("/proc/self/statm")
 # So many events are recorded at most: each takes the profiler about half a KiB.
 EVENTS = 6000
 
@@ -29,7 +31,8 @@ EVENTS = 6000
 class Counting:
     """The most that torch has allocated at any moment since it was made, beyond what there was; `stop` tells.
 
-    On the CPU every allocation of this thread is recorded, by torch's own profiler; on a GPU its allocator counts.
+    On the CPU every allocation of this thread is recorded, by torch's own profiler; on a GPU its allocator counts. What
+    kernels keep from call to call is let go of first, and counts too.
 
     ``hold``: what was there before and will be let go of meanwhile; it lives on until `stop`, so that only what is new counts.
 
@@ -47,7 +50,7 @@ class Counting:
         for device in self._devices:
             torch.cuda.reset_peak_memory_stats(device)
         self._before = sum(torch.cuda.memory_allocated(device) for device in self._devices)
-        self._graph = 0
+        self._graph, self._outside = 0, outside.begin()
         kind, experimental = _profiler.ProfilerState.CPU, torch._C._profiler._ExperimentalConfig()
         config = _profiler.ProfilerConfig(kind, False, True, False, False, False, experimental)
         _profiler._enable_profiler_legacy(config)
@@ -66,7 +69,8 @@ class Counting:
                     live += event.cpu_memory_usage()
                     most = max(most, live)
         self._hold = None
-        return most + self._graph + sum(map(torch.cuda.max_memory_allocated, self._devices)) - self._before
+        beside = outside.most() - self._outside
+        return most + beside + self._graph + sum(map(torch.cuda.max_memory_allocated, self._devices)) - self._before
 
 
 class Heap:
@@ -76,6 +80,7 @@ class Heap:
     """
 
     def __init__(self, hold: Any = None) -> None:
+        outside.begin()
         self._hold, self._before, self._most = hold, given_out(), 0
 
     def taped(self, roots: list[Tensor]) -> None:  # noqa: ARG002 - their graph is malloc's too
@@ -141,6 +146,18 @@ def give_back() -> None:
         trim(0)
 
 
+def large_apart(on: bool) -> None:
+    """Whether malloc (glibc) gives each tensor from 1 MiB on pages of its own, which the system has back as soon as it goes.
+
+    Else malloc keeps up to 64 MiB of what is free and scatters what comes over it: a process grows to half as much again as is
+    in use. Off means the bounds that malloc reaches by itself where large tensors come and go.
+    """
+    set_option = getattr(_libc(), "mallopt", None)
+    if set_option is not None:
+        set_option(_MMAP_THRESHOLD, 2**20 if on else 2**25)
+        set_option(_TRIM_THRESHOLD, 2**20 if on else 2**26)
+
+
 @functools.cache
 def _libc() -> ctypes.CDLL | None:
     try:
@@ -150,22 +167,40 @@ def _libc() -> ctypes.CDLL | None:
 
 
 class Room:
-    """Keeps the process within a budget: malloc does not hand back all that is free, and what it holds counts as well."""
+    """Keeps the process within a budget: malloc does not hand back all that is free, and what it holds counts as well.
 
-    def __init__(self, budget: int, predicted: int) -> None:
-        self._spare = budget - predicted
-        self._before = resident()
+    What is handed back has to be fetched again, page by page, which costs a tenth of a segment's time: so only where more
+    than a tenth of the budget, or 4 MiB, might come on top of what was predicted.
+    """
 
-    def check(self, kept: int) -> None:
-        """Before a tape is made: hands free memory back if the process would else outgrow the budget by more than a little."""
-        if resident() - self._before - kept > self._spare + _LITTLE:
+    def __init__(self, budget: int, predicted: int, segment: int) -> None:
+        outside.begin()
+        give_back()
+        self._spare, self._segment, self._before = budget - predicted + max(budget // 10, _LITTLE), segment, resident()
+        self._form: tuple[int, int] | None = None
+        self._counted = 0
+
+    def before(self, steps: int, parts: int, kept: int) -> bool:
+        """Before a tape is made, by so many calls: whether it is to be counted, as the first whole one or one in more parts.
+
+        What kernels kept for a tape of another form goes; of the same form it is used again. ``kept``: the bytes of states.
+        """
+        if parts > 1 or (steps, parts) != self._form:
+            outside.begin()
+            self._form = steps, parts
+        if resident() - self._before - kept - outside.most() > self._spare:
             give_back()
+        if steps < self._segment or parts <= self._counted:
+            return False
+        self._counted = parts
+        return True
 
 
 def resident() -> int:
     """The memory that this process holds, in bytes; 0 where the system does not tell."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        with _STATM.open("rb", buffering=0) as told:
+            return int(told.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
         return 0
 

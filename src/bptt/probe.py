@@ -9,13 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bptt import state as states
+from bptt import outside, state as states
 from bptt.call import Caller
-from bptt.counted import counting
 from bptt.data.piece import Piece
 from bptt.data.reader import Reader, nbytes
 from bptt.loss import summed
-from bptt.memory import EVENTS, Counting, kept_bytes
+from bptt.memory import EVENTS, Counting, give_back, kept_bytes
 from bptt.state import State
 from bptt.through.plan import Taken
 
@@ -91,6 +90,8 @@ def _measure(call: Caller, reader: Reader, loss: Any, initial: State, start: int
             with torch.no_grad():
                 _, initial = call(reader.read(0, 1), None, "step 0")
         before = states.inlet(initial)
+        outside.begin()
+        give_back()  # what the probes before left free would lie beside what this one takes
         counting = Counting(call.devices)
         try:
             roots, after = _run(call, loss, reader.read(start, stop), before, where)
@@ -111,8 +112,7 @@ def _measure(call: Caller, reader: Reader, loss: Any, initial: State, start: int
 def _run(call: Caller, loss: Any, piece: Piece, before: State, where: str) -> tuple[list[Tensor], State]:
     """What the error starts from, and the state; the output is let go of here, as it is in a window."""
     with torch.enable_grad():
-        with counting():
-            y, after = call(piece, before, where)
+        y, after = call(piece, before, where)
         made = summed(loss, y, piece, where)
     return [root for root in (made, *states.leaves(after)) if root.requires_grad], after
 

@@ -97,7 +97,7 @@ def finite_gradients(model: nn.Module) -> bool:
     """Whether every gradient that stands is finite."""
     grads = [p.grad for p in model.parameters() if p.grad is not None]
     dense = [grad.coalesce().values() if grad.is_sparse else grad for grad in grads]
-    return not dense or all(bool(norm.isfinite()) for norm in torch._foreach_norm(dense, float("inf")))
+    return not dense or all(math.isfinite(norm.item()) for norm in torch._foreach_norm(dense, math.inf))
 
 
 def exploded(what: str) -> str:
@@ -110,7 +110,11 @@ def exploded(what: str) -> str:
 
 def all_finite(leaf: Tensor) -> bool:
     """Whether every number is finite; true of whole numbers."""
-    return not (leaf.is_floating_point() or leaf.is_complex()) or bool(torch.isfinite(leaf).all())
+    if not (leaf.is_floating_point() or leaf.is_complex()) or not leaf.numel():
+        return True
+    return math.isfinite(
+        leaf.detach().abs().item() if leaf.ndim == 0 else torch.linalg.vector_norm(leaf.detach(), math.inf).item()
+    )
 
 
 def leaking(model: nn.Module, piece: Piece) -> str:

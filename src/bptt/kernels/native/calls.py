@@ -16,8 +16,8 @@ from typing import Any
 import torch  # before bptt_native, which shares the OpenMP runtime that torch brings
 from torch import Tensor
 
-from bptt.counted import counted
 from bptt.kernels.contract import Layer
+from bptt.outside import Keeper, register
 
 MISSING: str | None = None
 try:
@@ -30,7 +30,6 @@ CELLS = {"rnn": 0, "gru": 1, "lstm": 2}
 ACTIVATIONS = {"tanh": 0, "relu": 1, "identity": 2}
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 _MOST_THREADS = 256
-_LARGE = 2**19  # bytes of the states of a stretch, a tape being some times as large: the C++ side borrows from 4 MiB on
 
 Inputs = tuple[Tensor, Tensor | None, Tensor | None, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
 """x, h0, c0, the weights. The state is ``[B, ...]``, or ``[1, B, ...]`` as torch's layers stack it; no h0: zero, stacked."""
@@ -95,9 +94,18 @@ def threads() -> int:
     return min(torch.get_num_threads(), _MOST_THREADS)
 
 
-def borrows(layer: Layer, x: Tensor) -> bool:
-    """Whether the direct way may lay a tape of x into memory that torch does not count, while memory is counted."""
-    return counted() and x.ndim == 3 and x.shape[0] * x.shape[1] * layer.hidden_size * x.itemsize >= _LARGE
+def _begin() -> int:
+    native.release_idle()
+    native.release_scratch()
+    return int(native.loan_bytes(begin=True)[0] + native.scratch_bytes()[0])
+
+
+def _most() -> int:
+    return int(native.loan_bytes()[1] + native.scratch_bytes()[0])
+
+
+if hasattr(native, "loan_bytes"):  # older builds cannot tell
+    register(Keeper(_begin, _most))
 
 
 def with_state(plan: Plan, inputs: Inputs) -> Inputs:
@@ -116,8 +124,7 @@ def forward(
 
     **Raises** ``ValueError`` or ``TypeError`` for what does not fit, ``MemoryError`` where there is not enough memory.
     """
-    direct = None if keep and borrows(plan.layer, inputs[0]) else plan.direct
-    if direct is not None and (made := direct.forward(inputs, mask, reset, keep, threads())) is not None:
+    if plan.direct is not None and (made := plan.direct.forward(inputs, mask, reset, keep, threads())) is not None:
         return made  # type: ignore[no-any-return]
     inputs = with_state(plan, inputs)
     check(plan, inputs, mask, reset)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bptt.kernels.contract import Layer, Rows, State, Weights
 from bptt.kernels.native import calls, operators
-from bptt.kernels.native.function import Made, Sequence
+from bptt.kernels.native.function import Sequence, apply_to_plain
 from bptt.kernels.transforms import transformed
 
 # Addresses of these are no secret to anyone; what else looks on (compilers, modes, subclasses) sees operators.
@@ -55,7 +55,7 @@ class Native:
         inputs = (x, h0, c0, *weights)
         keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs)
         made = calls.forward(calls.plan_of(layer), inputs, rows.mask, rows.reset, keep)
-        y, *final = _with_history(layer, rows.mask, rows.reset, made, inputs) if keep else made[:3]
+        y, *final = Sequence.apply(layer, rows.mask, rows.reset, made, *inputs) if keep else made[:3]  # type: ignore[no-untyped-call]
         return y, tuple(part for part in final if part is not None)
 
     def quick(self, layer: Layer, x: Any, state: Any, weights: tuple[Any, ...]) -> tuple[Tensor, Any] | None:
@@ -82,18 +82,10 @@ class Native:
                 return None
         inputs = (x, *given, *weights)
         keep = _grad() and True in [t is not None and t.requires_grad for t in inputs]
-        if keep and calls.borrows(layer, x):
-            return None
         made = plan.direct.forward(inputs, None, None, keep, calls.threads())
         if made is None:
             return None
         if keep:
-            y, *final = _with_history(layer, None, None, made, inputs)
+            y, *final = apply_to_plain(layer, None, None, made, *inputs)
             return y, tuple(final) if lstm else final[0]
         return made[0], made[1:3] if lstm else made[1]
-
-
-def _with_history(
-    layer: Layer, mask: Tensor | None, reset: Tensor | None, made: Made, inputs: tuple[Tensor | None, ...]
-) -> tuple[Tensor, ...]:
-    return Sequence.apply(layer, mask, reset, made, *inputs)  # type: ignore[no-any-return, no-untyped-call]
