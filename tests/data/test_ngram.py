@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from bptt.data.ngram import _discounts, baselines, probabilities
+from bptt.data.ngram import baselines, discounts, probabilities
 
 
 def test_a_tiny_text_by_hand():
@@ -43,7 +43,7 @@ def slow(train, history, w, n, size):
             longer = {tuple(train[i : i + k + 1]) for i in range(len(train) - k)}
             followers = Counter(gram[1:] for gram in longer)
             grams = Counter({gram: followers[gram] for gram in grams})
-        d = _discounts(np.array(list(grams.values())))
+        d = discounts(np.array(list(grams.values())))
         h = tuple(history[len(history) - k + 1 :]) if k > 1 else ()
         mine = {gram: c for gram, c in grams.items() if gram[:-1] == h}
         total = sum(mine.values())
@@ -79,7 +79,7 @@ def test_probabilities_sum_to_one_after_any_history():
 def test_discounts_are_estimated_where_the_text_allows():
     counts = np.repeat([1, 2, 3, 4, 9], [50, 20, 10, 6, 3])
     y = 50 / 90
-    assert _discounts(counts) == pytest.approx([0, 1 - 2 * y * 20 / 50, 2 - 3 * y * 10 / 20, 3 - 4 * y * 6 / 10])
+    assert discounts(counts) == pytest.approx([0, 1 - 2 * y * 20 / 50, 2 - 3 * y * 10 / 20, 3 - 4 * y * 6 / 10])
 
 
 def test_a_chain_is_worth_its_entropy():

@@ -119,18 +119,18 @@ class _Level:
         """The formula at each place asked for, with these counts of the grams and the order below."""
         if not len(counts):
             return below
-        discounts = _discounts(counts)[np.minimum(counts, 3)]
-        total, freed = np.bincount(self._history, counts), np.bincount(self._history, discounts)
+        taken = discounts(counts)[np.minimum(counts, 3)]
+        total, freed = np.bincount(self._history, counts), np.bincount(self._history, taken)
         # a history may begin no gram here: the last one of the text, and those that follow nothing
         known = (self._asked_history >= 0) & (self._asked_history < len(total))
         history = np.where(known, self._asked_history, 0)
         known &= total[history] > 0
-        own = np.where(self.asked >= 0, (counts - discounts)[self.asked], 0.0)
+        own = np.where(self.asked >= 0, (counts - taken)[self.asked], 0.0)
         made = (own + freed[history] * below) / np.where(known, total[history], 1.0)
         return np.where(known, made, below)
 
 
-def _discounts(counts: _Ints) -> _Floats:
+def discounts(counts: _Ints) -> _Floats:
     """D by count (0, 1, 2, 3 and more), from how many grams have the counts 1 to 4."""
     n1, n2, n3, n4 = (int((counts == c).sum()) for c in (1, 2, 3, 4))
     usual = np.array([0.0, 0.5, 0.75, 0.9])  # where the text is too small, or too regular, to tell
