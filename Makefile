@@ -11,7 +11,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH := $(shell sed -n 's/^\(torch==[0-9.]*\).*/\1/p' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test native problems claims test-slow lint format lock clean
+.PHONY: demo test native problems claims results test-slow lint format lock clean
 
 demo: $(NATIVE)
 	$(BIN)/bptt demo
@@ -31,6 +31,10 @@ problems: $(NATIVE)
 # What introductions to recurrent networks assert, measured: docs/claims.md. Twenty minutes on two cores with nothing else to do.
 claims: $(NATIVE)
 	$(BIN)/python benchmarks/claims --out docs
+
+# What the tasks reach on public data: docs/results.md. Some hours.
+results: $(NATIVE)
+	$(BIN)/python benchmarks/results.py
 
 test-slow: $(NATIVE)
 	$(BIN)/python -m pytest -m slow
