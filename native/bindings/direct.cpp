@@ -355,8 +355,8 @@ private:
         const auto to = [&](int i) { return static_cast<S*>(out[i]); };
         const Backward<S> f{s, t[0].at<const S>(), t[0].stride(0), t[0].stride(1), h0<S>(g), c0<S>(g),
                             t[3].at<const S>(), t[4].at<const S>(), t[7].at<const S>(), y.at<const S>(), gates.at<const S>(),
-                            cells.at<const S>(), dense_error[0], dy_step, dy_row, dense_error[1], dense_error[2], to(0), to(1), to(2), to(3), to(4),
-                            to(5), to(6), to(7)};
+                            cells.at<const S>(), dense_error[0], dy_step, dy_row, dense_error[1], dense_error[2],
+                            to(0), to(1), to(2), to(3), to(4), to(5), to(6), to(7)};
         {
             nb::gil_scoped_release released;
             if constexpr (sizeof(S) == 4) kernels().f32.backward(f);
