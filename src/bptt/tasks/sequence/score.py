@@ -42,6 +42,15 @@ class Counts:
 
         return cls(share(np.ones_like(now)), share(now), share(1 - now))
 
+    def to_json(self) -> dict[str, Any]:
+        """The counts as plain values."""
+        return {name: each.tolist() for name, each in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, saved: dict[str, Any]) -> Counts:
+        """What ``to_json`` described."""
+        return cls(*(np.array(saved[name], dtype=np.float64) for name in ("share", "after", "anew")))
+
 
 def score(model: nn.Module, rolls: Sequence[Roll], name: str, known: Counts) -> Report:
     """Negative log-likelihood a step, in nats, and the share of labels said rightly, beside the plain ones.

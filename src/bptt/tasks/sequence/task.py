@@ -81,7 +81,7 @@ class SequenceTask(Task):
         ]
 
     def fitted(self) -> dict[str, Any]:
-        return {"labels": list(self.parts.labels)}
+        return {"labels": list(self.parts.labels), "counts": Counts.fit(self.parts.train).to_json()}
 
     @classmethod
     def open(cls, folder: Path, which: Which = None) -> TrainedSequence:
@@ -106,6 +106,7 @@ class TrainedSequence(Trained):
         record = read_config(folder)
         self._learned_from, self._test = record.get("data"), record["config"].get("test")
         self.labels = restored(folder, SequenceTask.artifact, _labels)
+        self.counts = restored(folder, SequenceTask.artifact, lambda kept: Counts.from_json(kept["counts"]))
         self.model = _model(self.settings, len(self.labels))
         load(self.model, folder, which)
 
@@ -115,18 +116,16 @@ class TrainedSequence(Trained):
         **Raises** ``ValueError`` where the sequences learned from have changed; `bptt.tasks.task.NothingHeldOut`.
         """
         part = how.get("part")
-        own = self._own()
-        known = Counts.fit(own.train)
         if data is None:
-            name, rolls = own.held_out(part)
-            return score(self.model, rolls, f"the {_PARTS[name]} part", known)
+            name, rolls = self._own().held_out(part)
+            return score(self.model, rolls, f"the {_PARTS[name]} part", self.counts)
         if part is not None:
             raise ValueError(f"--part {part} was held out of another file than {data}: leave it out to measure on all of it")
         found = read_rolls(data, self.labels).rolls
         rolls = [roll for roll in found if len(roll) > 1]
         if not rolls:
             raise ValueError(f"{data} has no sequence of two steps or more")
-        report = score(self.model, rolls, data, known)
+        report = score(self.model, rolls, data, self.counts)
         left = len(found) - len(rolls)
         return replace(report, remarks=[*report.remarks, *[f"{left} shorter than two steps are left out."] * bool(left)])
 
