@@ -85,6 +85,11 @@ def counted(loss: Any, y: Any, piece: Piece, where: str) -> tuple[Tensor, int]:
 def summed(loss: Any, y: Any, piece: Piece, where: str) -> Tensor:
     """The loss of a piece, over the steps and rows that exist."""
     y, target = existing(y, piece, where)
+    if isinstance(loss, (nn.CrossEntropyLoss, nn.NLLLoss)) and isinstance(y, Tensor) and y.ndim == target.ndim + 1 > 2:
+        raise ValueError(
+            f"{where}: y is {list(y.shape)} with the classes last, and torch's {type(loss).__name__} wants them second: use "
+            "bptt.CrossEntropy(), which also says how many targets it sums over"
+        )
     made = loss(y, target)
     if not isinstance(made, Tensor) or made.ndim:
         got = f"a tensor of shape {list(made.shape)}" if isinstance(made, Tensor) else f"a {type(made).__name__}"

@@ -155,7 +155,7 @@ def large_apart(on: bool) -> None:
     set_option = getattr(_libc(), "mallopt", None)
     if set_option is not None:
         set_option(_MMAP_THRESHOLD, 2**20 if on else 2**25)
-        set_option(_TRIM_THRESHOLD, 2**20 if on else 2**26)
+        set_option(_TRIM_THRESHOLD, 2**23 if on else 2**26)
 
 
 @functools.cache

@@ -202,3 +202,9 @@ def test_gradients_are_as_without_a_probe_or_a_look_at_the_loss():
     model.zero_grad()
     run(lambda y, t: (y - t).square().sum(), model=model, through=bptt.Checkpointed("1MiB"))
     assert torch.allclose(oracle.gradient(model), expected, rtol=1e-6)
+
+
+def test_torchs_cross_entropy_is_told_which_one_serves():
+    data = torch.randn(5, 2, 3), torch.zeros(5, 2, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"y is \[5, 2, 4\] with the classes last.*use bptt\.CrossEntropy\(\)"):
+        next(bptt.backprop(bptt.nn.GRU(3, 4), nn.CrossEntropyLoss(reduction="sum"), data))

@@ -42,7 +42,7 @@ class Strategy(ABC):
         known: Any = self
         own = dataclasses.fields(known) if dataclasses.is_dataclass(known) else ()  # a user's own need not be one
         fields = [(field.name, getattr(self, field.name)) for field in own]
-        inside = ",".join(f"{name}={value}" for name, value in fields if value is not None)
+        inside = ",".join(f"{name}={value}" for name, value in fields if value is not None and value is not False)
         name = type(self).__name__.lower()
         return f"{name}:{inside}" if inside else name
 
