@@ -125,6 +125,21 @@ tasks: dict[str, Entry] = {
             seeds=True,
         ),
         Entry(
+            name="transcribe",
+            summary="Learn to write down speech from recordings and their transcripts.",
+            examples=(
+                ("bptt train transcribe --data manifest.csv", "files and transcripts; columns found by themselves"),
+                ("bptt train transcribe --data recordings/ --rate 16000", "each with a .txt of the same name beside it"),
+                ("bptt train transcribe --data digits/ --names '{transcript}_{speaker}_{index}'", "told by the files' names"),
+                ("bptt train transcribe --out runs/transcribe-manifest", "go on with a run that was stopped"),
+            ),
+            settings="bptt.tasks.transcribe.config:TranscribeSettings",
+            task="bptt.tasks.transcribe.task:TranscribeTask",
+            evaluate=("data", "part", "beam", "encoding", "separator", "text_column"),
+            predict=("data", "plot", "beam", "encoding", "separator"),
+            seeds=True,
+        ),
+        Entry(
             name="sequence",
             summary="Learn sequences of sets, such as chords: predict which labels come next.",
             examples=(
