@@ -179,6 +179,18 @@ def test_a_search_of_width_one_takes_the_likeliest_token_each_time():
         assert [*found.tokens, END][: len(taken)] == taken
 
 
+@pytest.mark.parametrize("width", [1, 3])
+def test_without_stutter_no_token_follows_itself(width):
+    model = model_of()
+    model.readout.bias.data[[4, END]] = torch.tensor([6.0, -6.0], dtype=torch.double)
+    source = np.array([3, 5, 4, 7, END])
+    for stutter in (True, False):
+        (found,) = write(model, [source], Beam(width, stutter=stutter))
+        repeats = sum(a == b for a, b in itertools.pairwise(found.tokens))
+        assert (repeats > 3) == stutter
+        assert stutter or not repeats
+
+
 @pytest.mark.parametrize("copy", [False, True])
 @pytest.mark.parametrize("width", [1, 4])
 def test_texts_written_side_by_side_are_those_written_alone(width, copy):

@@ -25,11 +25,13 @@ class Beam:
 
     A text of T tokens is rated log P / ((5 + T)/6)^``length`` + ``coverage`` Σ_s log min(1, Σ_t a_ts): Wu et al. 2016, arXiv
     1609.08144. The second term is 0 where all of what was read has been looked at, and never rises by looking there again.
+    Without ``stutter`` no token is written twice in a row.
     """
 
     width: int = 5
     length: float = 1.0
     coverage: float = 0.0
+    stutter: bool = True
     most: tuple[int, float] = (10, 2.0)
 
 
@@ -91,6 +93,8 @@ class _Search:
         self.looked = torch.cat([self.looked, weights])
         scores = likely(self.model, written, self.memory.tokens)[0]
         scores[:, PAD] = scores[:, UNKNOWN] = -torch.inf
+        if not self.how.stutter and len(self.written):
+            scores.scatter_(1, last.t(), -torch.inf)
         return scores.view(self.texts, self.how.width, -1)
 
     def _part(

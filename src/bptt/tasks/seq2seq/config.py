@@ -12,7 +12,7 @@ from bptt.tasks.config import TrainingSettings, setting, share_or_file
 class Seq2SeqSettings(TrainingSettings):
     """What `bptt.tasks.seq2seq.task.Seq2SeqTask` is made from; each field is an option of the command that trains."""
 
-    movable: ClassVar[frozenset[str]] = TrainingSettings.movable | {"beam", "length_penalty", "coverage_penalty"}
+    movable: ClassVar[frozenset[str]] = TrainingSettings.movable | {"beam", "length_penalty", "coverage_penalty", "stutter"}
     files: ClassVar[frozenset[str]] = TrainingSettings.files | {
         "data", "target", "valid", "valid_target", "test", "test_target",
     }  # fmt: skip
@@ -47,10 +47,11 @@ class Seq2SeqSettings(TrainingSettings):
     smoothing: float = setting(
         0.1, "Share of each target spread over all tokens; none with copied words.", "Training", ge=0, lt=1
     )
-    epochs: int = setting(15, "Walks over the training part.", "Run", ge=1)
+    epochs: int = setting(20, "Walks over the training part.", "Run", ge=1)
     beam: int = setting(5, "Texts kept side by side while writing; 1 takes the likeliest token at each step.", "Run", ge=1)
     length_penalty: float = setting(1.0, "Above 0, longer texts are preferred (Wu et al. 2016, alpha).", "Run", ge=0)
     coverage_penalty: float = setting(0.0, "Above 0, texts that look at all that was read are (beta).", "Run", ge=0)
+    stutter: bool = setting(True, "A token may follow itself.", "Run")
 
     @field_validator("valid", "test", mode="before")
     @classmethod

@@ -162,7 +162,7 @@ def make_model(settings: Seq2SeqSettings, what: Fitted) -> Seq2SeqModel:
 
 def beam_of(settings: Seq2SeqSettings, width: int | None = None) -> Beam:
     """How texts are searched for, as settings say; ``width`` in the place of theirs."""
-    return Beam(width or settings.beam, settings.length_penalty, settings.coverage_penalty)
+    return Beam(width or settings.beam, settings.length_penalty, settings.coverage_penalty, settings.stutter)
 
 
 def written(model: Seq2SeqModel, what: Fitted, texts: Sequence[str], how: Beam) -> list[Answer]:

@@ -26,10 +26,13 @@ class SummarizeSettings(Seq2SeqSettings):
     copy_words: bool = setting(True, "Words of the text read may be copied, those the vocabulary lacks too.", "Network")
 
     tokens: int = setting(3000, "Most tokens in a batch, of both texts, padding counted.", "Training", ge=1)
+    lr: float = setting(3e-3, "Learning rate.", "Training", gt=0)
     smoothing: float = setting(
         0.0, "Share of each target spread over all tokens; none with copied words.", "Training", ge=0, lt=1
     )
-    epochs: int = setting(20, "Walks over the training part.", "Run", ge=1)
+    epochs: int = setting(12, "Walks over the training part.", "Run", ge=1)
+    length_penalty: float = setting(1.5, "Above 0, longer texts are preferred (Wu et al. 2016, alpha).", "Run", ge=0)
+    stutter: bool = setting(False, "A word may follow itself.", "Run")
 
     @model_validator(mode="after")
     def _can_copy(self) -> SummarizeSettings:
