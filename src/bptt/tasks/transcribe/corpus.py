@@ -82,7 +82,7 @@ def read_corpus(settings: TranscribeSettings) -> Corpus:
     known = set(parts["train"].spelled)
     for name in ("valid", "test"):
         same = sum(text in known for text in parts[name].spelled)
-        if same:
+        if same and len(known) > _MANY * len(parts["train"]):
             notes.append(f"{same:,} of the {len(parts[name]):,} {PARTS[name]} transcripts are also among those learned from")
     return Corpus(**parts, file_column=data.file_column, text_column=data.text_column, notes=tuple(notes))
 
