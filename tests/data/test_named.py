@@ -1,10 +1,11 @@
 import gzip
 import hashlib
+import zipfile
 
 import pytest
 
 from bptt.data import named as names
-from bptt.data.named import File, Named, find, named
+from bptt.data.named import Archive, File, Named, find, named
 from bptt.tasks.classify.config import ClassifySettings
 from bptt.tasks.config import settle
 from bptt.tasks.registry import tasks
@@ -115,3 +116,50 @@ def test_a_packed_copy_serves_and_is_checked(served, tmp_path):
     (copy / "data.tsv.gz").write_bytes(b"other")
     with pytest.raises(ValueError, match="is no gzip data"):
         find("tiny", copy)
+
+
+@pytest.fixture
+def packed(tmp_path, monkeypatch):
+    """A zip archive of two recordings and a page beside them, at an address that is a file."""
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as made:
+        for name, content in (
+            ("a-1/README.md", b"?"),
+            ("a-1/sounds/", b""),
+            ("a-1/sounds/b.wav", b"22"),
+            ("a-1/sounds/a.wav", b"1"),
+        ):
+            made.writestr(name, content)
+    digest = hashlib.sha256(b"a.wav 1\n1b.wav 2\n22").hexdigest()
+    file = Archive((tmp_path / "all.zip").as_uri(), 3, digest, "sounds")
+    monkeypatch.setitem(named, "tones", Named("transcribe", "two recordings", "none", {"data": file}))
+    monkeypatch.setenv("BPTT_DATA", str(tmp_path / "kept"))
+    return tmp_path
+
+
+def test_an_archive_is_unpacked_once_and_known_by_its_files(packed):
+    found = find("tones", say=lambda line: None)["data"]
+    assert found == packed / "kept" / "tones" / "sounds"
+    assert {path.name: path.read_bytes() for path in found.iterdir()} == {"a.wav": b"1", "b.wav": b"22"}
+    assert [path.name for path in found.parent.iterdir()] == ["sounds"]
+    (packed / "all.zip").unlink()
+    assert find("tones", say=lambda line: None)["data"] == found
+    assert find("tones", found.parent)["data"] == found
+    (found / "b.wav").write_bytes(b"23")
+    with pytest.raises(ValueError, match="sounds is not the file it should be: 3 bytes"):
+        find("tones", say=lambda line: None)
+    with pytest.raises(FileNotFoundError, match=r"has no sounds, which --data tones needs: put there .*all\.zip, unpacked"):
+        find("tones", packed)
+
+
+@pytest.mark.parametrize("content", [b"no zip", b"PK\x03\x04 cut", None])
+def test_what_is_no_such_archive_is_refused_and_leaves_nothing(packed, content):
+    if content is None:
+        with zipfile.ZipFile(packed / "all.zip", "w") as made:
+            made.writestr("a-1/other/a.wav", b"1")
+    else:
+        (packed / "all.zip").write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"all\.zip is not what it should be: it (is no whole zip archive|has no folder sounds)"
+    ):
+        find("tones", say=lambda line: None)
+    assert not [*(packed / "kept").rglob("*.wav")]

@@ -193,6 +193,7 @@ def test_prompts_speakers_and_named_rows_are_held_out_as_a_whole(tmp_path):
         ({"test_where": "voice=ann"}, "has no column 'voice'; it has singer"),
         ({"speaker_column": "voice"}, "--speaker-column: .*has no column 'voice'"),
         ({"test_where": "singer"}, "expected a column and its values, as in index=0,1"),
+        ({"test": 0.2, "test_where": "singer=ann"}, "both say what is held out: give one of them"),
         ({"valid": 0.6, "test": 0.5}, "leave nothing to learn from"),
         ({"valid": 0.2, "test_where": "singer=ann,bob,cid"}, "too few to hold out a part"),
         ({"through": "truncated:k1=8"}, "leave out --through"),

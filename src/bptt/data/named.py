@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import shutil
 import sys
 import urllib.request
 import zlib
@@ -12,7 +13,8 @@ from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 
-from bptt.data.catalog import File as File, Named as Named, named as named
+from bptt.data.archive import digest, unpack
+from bptt.data.catalog import Archive as Archive, File as File, Named as Named, named as named
 
 _SECONDS = 60.0  # without an answer, after which an address counts as out of reach
 
@@ -33,19 +35,22 @@ def find(
         given = Path(folder)
         place = given / name if (given / name).is_dir() else given
         for file in known.files.values():
-            if not _there(place, file).is_file():
-                raise FileNotFoundError(f"{place} has no {file.name}, which --data {name} needs: put there {file.url}")
+            if not _there(place, file).exists():
+                unpacked = ", unpacked" if isinstance(file, Archive) else ""
+                raise FileNotFoundError(
+                    f"{place} has no {file.name}, which --data {name} needs: put there {file.url}{unpacked}"
+                )
     else:
         place = home() / name
-        if any(not (place / file.name).is_file() for file in known.files.values()):
+        if any(not (place / file.name).exists() for file in known.files.values()):
             say(f"fetching {name}: {known.what}; licence: {known.licence}; into {place}")
         for file in known.files.values():
-            if not (place / file.name).is_file():
+            if not (place / file.name).exists():
                 say(f"  {file.url} ({file.size:,} bytes)")
                 _fetch(name, file, place)
     found = {setting: _there(place, file) for setting, file in known.files.items()}
     for setting, path in found.items():
-        _check(known.files[setting], _content(path, known.files[setting]), str(path))
+        _check_there(known.files[setting], path)
     return found
 
 
@@ -53,6 +58,13 @@ def _there(place: Path, file: File) -> Path:
     """Where the file is, or a copy of it that was packed by gzip."""
     packed = place / f"{file.name}.gz"
     return packed if packed.is_file() and not (place / file.name).is_file() else place / file.name
+
+
+def _check_there(file: File, path: Path) -> None:
+    if isinstance(file, Archive):
+        _check_same(file, *digest(path), str(path))
+    else:
+        _check(file, _content(path, file), str(path))
 
 
 def _content(path: Path, file: File) -> bytes:
@@ -82,6 +94,9 @@ def _fetch(name: str, file: File, place: Path) -> None:
             f"{file.url} cannot be fetched ({getattr(error, 'reason', None) or error}): put {wanted} into {place}, or say "
             "where a copy is, --data-dir FOLDER"
         ) from None
+    if isinstance(file, Archive):
+        _keep_unpacked(file, content, place)
+        return
     _check(file, content, file.url)
     place.mkdir(parents=True, exist_ok=True)
     made = place / f".fetching-{os.getpid()}-{file.name}"
@@ -92,10 +107,25 @@ def _fetch(name: str, file: File, place: Path) -> None:
         made.unlink(missing_ok=True)
 
 
+def _keep_unpacked(file: Archive, content: bytes, place: Path) -> None:
+    made = place / f".fetching-{os.getpid()}-{file.name}"
+    try:
+        unpack(content, file.folder, made)
+        _check_same(file, *digest(made), file.url)
+        made.replace(place / file.name)
+    except ValueError as error:
+        raise ValueError(f"{file.url} is not what it should be: {error}") from None
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
 def _check(file: File, content: bytes, where: str) -> None:
-    found = hashlib.sha256(content).hexdigest()
+    _check_same(file, len(content), hashlib.sha256(content).hexdigest(), where)
+
+
+def _check_same(file: File, size: int, found: str, where: str) -> None:
     if found != file.sha256:
         raise ValueError(
-            f"{where} is not the file it should be: {len(content):,} bytes with SHA-256 {found}, expected {file.size:,} bytes "
+            f"{where} is not the file it should be: {size:,} bytes with SHA-256 {found}, expected {file.size:,} bytes "
             f"with {file.sha256}; remove it and fetch it again, from {file.url}"
         )

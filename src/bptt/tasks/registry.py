@@ -131,6 +131,7 @@ tasks: dict[str, Entry] = {
                 ("bptt train transcribe --data manifest.csv", "files and transcripts; columns found by themselves"),
                 ("bptt train transcribe --data recordings/ --rate 16000", "each with a .txt of the same name beside it"),
                 ("bptt train transcribe --data digits/ --names '{transcript}_{speaker}_{index}'", "told by the files' names"),
+                ("bptt train transcribe --data fsdd", "3,000 spoken digits, fetched once"),
                 ("bptt train transcribe --out runs/transcribe-manifest", "go on with a run that was stopped"),
             ),
             settings="bptt.tasks.transcribe.config:TranscribeSettings",

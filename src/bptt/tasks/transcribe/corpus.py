@@ -177,6 +177,11 @@ def _sides(data: Recordings, texts: Sequence[str], settings: TranscribeSettings)
     for name in ("valid", "test"):
         where = getattr(settings, f"{name}_where")
         if where is not None:
+            if getattr(settings, name) not in (0, TranscribeSettings.model_fields[name].default):
+                raise ValueError(
+                    f"{option(name)} {getattr(settings, name)} and {option(f'{name}_where')} {where} both say what is held "
+                    "out: give one of them"
+                )
             sides[_chosen(data, where, option(f"{name}_where"))] = name
     shares = {
         name: float(share)
