@@ -25,6 +25,7 @@ from bptt.observe.side import close, side_by_side
 from bptt.state import State
 
 Errors = list[Tensor | None]
+_CHECKED = 8  # steps at the beginning, and as many over the whole, that must be side by side what they are alone
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,10 @@ class Chain:
         before, by = found[: len(link.before)], found[len(link.before) :]
         return before, self._filled(by)
 
+    def alone(self) -> None:
+        """From now on every step is looked at by itself: some are not what they are side by side."""
+        self._side = self._explicit = None
+
     def explicit(self) -> tuple[list[Errors], list[Tensor]]:
         """In one pass, for all steps at once: the error of each step's own loss just before it, and Σ_t C[t,t].
 
@@ -142,7 +147,7 @@ class Chain:
 
     def _is_right(self, own: list[Errors]) -> bool:
         """Whether some steps, each by itself, get the error of their own loss that they get side by side."""
-        for k in {1, len(self) // 3, 2 * len(self) // 3, len(self) - 1} - {0}:
+        for k in {*range(1, min(len(self), _CHECKED)), *range(1, len(self), len(self) // _CHECKED + 1), len(self) - 1} - {0}:
             for a, b in zip(own[k - 1], self.back(k, None, loss=True)[0], strict=True):
                 if (a is None) != (b is None) or (a is not None and b is not None and not close(a, b)):
                     return False

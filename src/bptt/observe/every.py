@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from bptt import state as states
@@ -24,7 +25,7 @@ from bptt.through import Strategy, Truncated
 from bptt.through.base import whole
 
 _TRIED = 4  # steps, and three times so many, on which the cost of a first look is measured
-_ROWS, _SAMPLES, _LEAST, _MOST = 8, 6, 64, 256
+_ROWS, _SAMPLES, _LEAST, _MOST, _FAR = 8, 6, 64, 256, 4096
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ def every(updates: int, *, sequence: Any = None, steps: int | None = None, share
     """For ``bptt.Run(..., observe=bptt.observe.every(200))``: looks at the gradient every so many ``updates``.
 
     Always at the same stretch, so that looks can be compared: the first ``steps`` of ``sequence`` (unless given, of the first
-    sequence of the first epoch: twice k2 of a `Truncated`, 64 to 256), of at most 8 rows. What is seen goes to
-    ``observe.jsonl`` in the run's folder and to TensorBoard; what is wrong is said, with its cause and the cure.
+    sequence of the first epoch: twice k2 of a `Truncated`, 64 to 256), of at most 8 rows; where no loss stands there, the
+    last of its first 4096. What is seen goes to ``observe.jsonl`` in the run's folder and to TensorBoard; what is wrong is
+    said, with its cause and the cure.
 
     The run looks less often where it must to spend at most ``share`` of its time on it, and what is trained does not depend on
     whether it is looked at. Not for modules that need the whole sequence (bidirectional layers).
@@ -130,13 +132,13 @@ class Observer:
         try:
             with evaluating(self._model):
                 if self._piece is None:
-                    self._piece = self._stretch()
+                    self._piece = self._stretch(late=False)
                 if not self._predicted:
-                    self._predicted = self._estimate(self._piece)
+                    self._piece, self._predicted = self._choose(self._piece)
                     if not self.due(update):
                         return None
                 look = self._look(update, self._piece, begun)
-        except (ValueError, TypeError, RuntimeError) as error:  # of the look alone, memory that is short too: training goes on
+        except Exception as error:  # of the look alone, memory that is short too: training goes on
             self._ended = True
             why = f"not observed any more: {' '.join(str(error).split())}"
             return Look({"update": update, "warnings": [why], "kinds": ["ended"]}, (why,))
@@ -161,33 +163,52 @@ class Observer:
             f"{share * trained:.2g} s. Train for longer, or look afterwards: bptt inspect"
         )
 
-    def _stretch(self) -> Piece:
+    def _choose(self, first: Piece) -> tuple[Piece, float]:
+        """The stretch to look at, and how long that will take: the first one, or the last where no loss stands in the first."""
+        try:
+            return first, self._estimate(first)
+        except ValueError:
+            piece = self._stretch(late=True)
+            return piece, self._estimate(piece)
+
+    def _stretch(self, late: bool) -> Piece:
         k2 = (self._through.k2 or self._through.k1) if isinstance(self._through, Truncated) else _LEAST
         steps = self._asked.steps or min(_MOST, max(_LEAST, 2 * k2))
         source = reader(self._first() if self._asked.sequence is None else self._asked.sequence)
-        end = source.upto(steps)
+        end = source.upto(_FAR if late else steps)
         if end < 2:
             raise ValueError(f"the sequence to look at has {end} step{'s' * (end != 1)}: to see a lag it takes at least 2")
-        return Piece(*(states.map_leaves(lambda t: t[:, :_ROWS].clone(), part) for part in source.read(0, end)))
+        part = source.read(max(0, end - steps), end)
+        return Piece(*(states.map_leaves(lambda t: t[:, :_ROWS].clone(), each) for each in part))
 
     def _estimate(self, piece: Piece) -> float:
-        """Seconds that a look will take, from what more steps of it add."""
+        """Seconds that a look will take, from what more of its last steps add, or of its first; else from a whole look."""
         steps = len(states.leaves(piece.x)[0])
-        taken = []
-        for count in (_TRIED, _TRIED, 3 * _TRIED):  # the first one also pays for what is made once
-            begun = time.perf_counter()
-            self._seen(Piece(*(states.map_leaves(lambda t, n=count: t[:n], part) for part in piece)))  # type: ignore[misc]
-            taken.append(time.perf_counter() - begun)
-        _, few, more = taken
-        return max(more, more + (more - few) / (2 * _TRIED) * (steps - 3 * _TRIED))
+        for late in (True, False):
+            try:
+                # The first one also pays for what is made once.
+                _, few, more = (self._timed(_end_of(piece, count, late)) for count in (_TRIED, _TRIED, 3 * _TRIED))
+            except ValueError:  # no loss stands there
+                continue
+            return max(more, more + (more - few) / (2 * _TRIED) * (steps - 3 * _TRIED))
+        return self._timed(piece)
+
+    def _timed(self, piece: Piece) -> float:
+        begun = time.perf_counter()
+        self._seen(piece)
+        return time.perf_counter() - begun
 
     def _seen(self, piece: Piece) -> tuple[Flow, Units, float]:
         """The flow, the gates, and the greatest Lyapunov exponent."""
         flow = gradient_flow(self._model, self._loss, piece, samples=_SAMPLES, through=self._through)
         gates = units(self._model, piece, steps=flow.steps)
-        if flow.trouble is not None:
+        row, length = _longest_row(piece)
+        if flow.trouble is not None or length < 2:
             return flow, gates, math.nan
-        return flow, gates, float(lyapunov(self._model, piece, count=1, steps=flow.steps)[0])
+        try:
+            return flow, gates, float(lyapunov(self._model, piece, count=1, row=row, steps=flow.steps)[0])
+        except ValueError:  # a state with parts that no row owns, or that cuts itself off: the others still tell
+            return flow, gates, math.nan
 
     def _look(self, update: int, piece: Piece, begun: float) -> Look:
         model = self._model
@@ -199,6 +220,23 @@ class Observer:
         self._known = {w.kind for w in warned}
         line = _line(update, flow, gates, growth, clipped, self._through, warned)
         return Look({**line, "cost": round(time.perf_counter() - begun, 4)}, tuple(w.text for w in fresh))
+
+
+def _end_of(piece: Piece, count: int, late: bool) -> Piece:
+    part = slice(-count, None) if late else slice(count)
+    return Piece(*(states.map_leaves(lambda t: t[part], each) for each in piece))
+
+
+def _longest_row(piece: Piece) -> tuple[int, int]:
+    """The row that exists for the most steps before it starts afresh, and how many."""
+    steps, rows = states.leaves(piece.x)[0].shape[:2]
+    there = torch.ones(steps, rows, dtype=torch.bool) if piece.mask is None else piece.mask.cpu()
+    if piece.reset is not None:
+        afresh = piece.reset.cpu().clone()
+        afresh[0] = False
+        there = there & (afresh.cumsum(0) == 0)
+    lengths = there.sum(0)
+    return int(lengths.argmax()), int(lengths.max())
 
 
 def _line(

@@ -69,6 +69,10 @@ def gradient_flow(
     own, explicit = chain.explicit()
     cut = _cut(chain)
     error, implicit, overflow, severed = _whole(chain, own)
+    if severed:  # at some steps only, which all side by side cannot tell
+        chain.alone()
+        own, explicit = chain.explicit()
+        error, implicit, overflow, severed = _whole(chain, own)
     overflow = overflow or _in_weights(chain, [*explicit, *implicit])
     losses = _with_gradient(chain, own)
     followed, contributions, errors = _follow(chain, losses, samples, seed)

@@ -60,7 +60,7 @@ class SideBySide:
                 continue
             roots.append(leaf)
             seeds.append(torch.cat([torch.zeros_like(known) if error is None else error for error in given], dim))
-        if not roots:
+        if not roots or not weights:
             return [None] * len(weights)
         return list(torch.autograd.grad(roots, weights, seeds, retain_graph=True, allow_unused=True))
 

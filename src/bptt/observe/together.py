@@ -27,6 +27,14 @@ def together(steps: Iterable[Calls]) -> list[Calls]:
     return [group[0] if len(group) == 1 else _joined(group) for group in alike.values()]
 
 
+def copied(calls: Iterable[Call]) -> list[Call]:
+    """Calls whose tensors stay what they are now, whatever the module does with its own."""
+    return [
+        (name, module, map_leaves(Tensor.clone, args), {key: map_leaves(Tensor.clone, value) for key, value in named.items()})
+        for name, module, args, named in calls
+    ]
+
+
 def _joined(group: Sequence[Calls]) -> Calls:
     masks = [mask for _, mask in group if mask is not None]
     calls = [_side_by_side(same) for same in zip(*(calls for calls, _ in group), strict=True)]

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from bptt.observe.chain import Broken, untouched
 from bptt.observe.gates import inside_of, watching
-from bptt.observe.parts import Part
-from bptt.state import leaves, named_leaves
+from bptt.observe.parts import Part, carries_error, differentiable
+from bptt.state import named_leaves
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ def _first(model: nn.Module, broken: Broken, parts: tuple[Part, ...]) -> str:
             for where, values in (*inside.gates.items(), *inside.after.items()):
                 if _bad(values):
                     return _told(f"the {where} of {inside.name}", values)
-    floating = [leaf for leaf in leaves(broken.after) if leaf.is_floating_point()]
+    followed = differentiable(broken.after)
     for part in parts:
-        values = floating[part.leaf] if part.layer is None else floating[part.leaf][part.layer]
+        values = followed[part.leaf] if part.layer is None else followed[part.leaf][part.layer]
         if _bad(values):
             return _told(part.name, values)
     for name, leaf in named_leaves(broken.y, "y"):
@@ -58,7 +58,7 @@ def _first(model: nn.Module, broken: Broken, parts: tuple[Part, ...]) -> str:
 
 
 def _bad(values: Tensor) -> bool:
-    return values.is_floating_point() and not bool(torch.isfinite(values).all())
+    return carries_error(values) and not bool(torch.isfinite(values).all())
 
 
 def _told(what: str, values: Tensor) -> str:

@@ -21,7 +21,7 @@ from bptt.observe.gates import inside_of, watching
 from bptt.observe.parts import Part, differentiable, named_by_layers, parts_of
 from bptt.observe.plain import as_dict, write_json
 from bptt.observe.profile import Array
-from bptt.observe.together import Call, Calls, together
+from bptt.observe.together import Call, Calls, copied, together
 from bptt.state import State
 from bptt.through.base import whole
 
@@ -128,7 +128,7 @@ def units(model: nn.Module, sequence: Any, *, state: State = None, steps: int = 
             with watching(model) as calls, _activations(model) as plain:
                 y, state = call(piece, state, f"steps {start}..{start + stride}")
             _plain(plain, piece.mask, seen)
-            pending.append((calls, piece.mask))
+            pending.append((copied(calls), piece.mask))
             if len(pending) == _AT_ONCE or start + stride >= end:
                 for joined, mask in together(pending):
                     _gates(joined, mask, seen)

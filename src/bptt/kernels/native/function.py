@@ -35,7 +35,8 @@ class Sequence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *errors: Tensor | None) -> tuple[Tensor | None, ...]:
-        saved, wanted, plan = ctx.saved_tensors, asked(ctx.needs_input_grad[4:], 5), calls.plan_of(ctx.layer)
+        saved, plan = ctx.saved_tensors, calls.plan_of(ctx.layer)
+        wanted = asked(ctx, saved[:8], 5)
         if not plan.lstm:
             errors = (*errors, None)
         if torch.is_grad_enabled():  # create_graph: someone may differentiate these gradients
