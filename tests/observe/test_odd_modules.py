@@ -1,4 +1,4 @@
-"""Modules that do more than a layer: what is shared, counted or computed on the way must not change what the instruments say."""
+"""Modules that do more than a layer: what is shared, counted or computed on the way changes nothing that is said of them."""
 
 import math
 
@@ -153,3 +153,40 @@ def test_what_one_instrument_cannot_tell_the_others_do():
     assert "ended" not in look.line["kinds"], look.said
     assert look.line["horizon"] > 0
     assert math.isnan(look.line["lyapunov"])
+
+
+class Tied(nn.Module):
+    """One layer for two states."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = bptt.nn.GRU(3, 3)
+
+    def forward(self, x, state=None):
+        first, second = (None, None) if state is None else state
+        y, first = self.rnn(x, first)
+        y, second = self.rnn(y, second)
+        return y, (first, second)
+
+
+def test_a_layer_called_twice_has_two_parts():
+    flow = gradient_flow(Tied(), LOSS, (torch.randn(9, 2, 3), torch.randn(9, 2, 3)))
+    assert flow.parts == ("h", "h (2)")
+    assert flow.profile_by_part.keys() == {"h", "h (2)"}
+
+
+def test_no_share_of_nothing_is_told_where_only_the_readout_learns():
+    model = Task()
+    model.rnn.requires_grad_(False)
+    flow = gradient_flow(model, LOSS, (torch.randn(40, 2, 3), torch.randn(40, 2, 2)))
+    assert not any("nan" in sentence for sentence in flow.advice)
+
+
+class Task(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.readout = bptt.nn.GRU(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x, state=None):
+        y, state = self.rnn(x, state)
+        return self.readout(y), state

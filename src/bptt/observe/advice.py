@@ -106,6 +106,8 @@ def _truncation(flow: Flow, through: Strategy | None) -> list[str]:
     if flow.profile.mean.max(initial=0) > 0 and horizon < flow.steps / 2 and (through is None or isinstance(through, Full)):
         k1 = max(1, int(horizon) // 2)
         kept = Truncated(k1=k1, k2=int(horizon) + k1)
+        if math.isnan(float(flow.share_lost(kept))):  # no weight that is trained acts through the state
+            return []
         return [f"{_written(kept)} would leave out {_share(flow, kept)} of it, with memory that does not grow with T."]
     return []
 

@@ -41,11 +41,15 @@ def parts_of(state: State, rows: int, known: dict[int, str]) -> tuple[Part, ...]
     A leaf ``[L, B, H]`` is split into its L layers. Where L = B, the first dimension is taken for the layers, as torch does.
     """
     parts: list[Part] = []
+    given: dict[str, int] = {}
     index = 0
     for name, leaf in named_leaves(state):
         if not carries_error(leaf):
             continue
         label = known.get(id(leaf), name)
+        given[label] = given.get(label, 0) + 1
+        if given[label] > 1:  # of a layer that is called twice a step
+            label = f"{label} ({given[label]})"
         layers = leaf.shape[0] if leaf.ndim >= 3 and rows_dim(name, leaf, rows) == 1 else None
         if layers is None or layers == 1:
             parts.append(Part(label, index, None))
