@@ -44,19 +44,20 @@ class TranscribeSettings(TrainingSettings):
     mask_time: float = setting(0.2, "Share of the steps blanked in training, in spans, at most.", "Data", ge=0, lt=1)
     mask_bands: float = setting(0.3, "Share of the bands blanked in training, in spans, at most.", "Data", ge=0, lt=1)
 
-    hidden: int = setting(128, "Units in each recurrent layer, of each direction.", "Network", ge=1)
+    cell: Literal["lstm", "gru", "rnn"] = setting("gru", "Recurrent cell.", "Network")
+    hidden: int = setting(160, "Units in each recurrent layer, of each direction.", "Network", ge=1)
     layers: int = setting(2, "Recurrent layers on top of each other.", "Network", ge=1)
     bidirectional: bool = setting(True, "Read each recording from both its ends.", "Network")
-    dropout: float = setting(0.3, "Share of activations dropped in training.", "Network", ge=0, lt=1)
+    dropout: float = setting(0.2, "Share of activations dropped in training.", "Network", ge=0, lt=1)
 
     beam: int = setting(16, "Transcripts kept side by side while reading; 1 takes the likeliest symbol.", "Run", ge=1)
     order: int = setting(6, "Characters that the n-gram of the learned transcripts looks at.", "Run", ge=1, le=12)
-    language: float = setting(0.5, "Weight of that n-gram beside the network; 0: none.", "Run", ge=0)
+    language: float = setting(0.6, "Weight of that n-gram beside the network; 0: none.", "Run", ge=0)
 
     through: str = setting("full", "How gradients travel back; a transcript's loss takes full.", "Through time")
     rows: int = setting(16, "Recordings side by side in a batch, of a like length.", "Training", ge=1)
     optimizer: str = setting("adamw:weight_decay=0.01", "sgd, adam, adamw or rmsprop, with settings.", "Training")
-    lr: float = setting(2e-3, "Learning rate.", "Training", gt=0)
+    lr: float = setting(4e-3, "Learning rate.", "Training", gt=0)
     epochs: int = setting(30, "Walks over the training part.", "Run", ge=1)
     patience: int | None = setting(None, "Stop after this many validations without a better one.", "Run", ge=1)
 
