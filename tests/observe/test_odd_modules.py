@@ -190,3 +190,15 @@ class Task(nn.Module):
     def forward(self, x, state=None):
         y, state = self.rnn(x, state)
         return self.readout(y), state
+
+
+def test_nan_where_nothing_exists_is_not_named_for_an_overflow():
+    layer = bptt.nn.RNN(3, 4, nonlinearity="relu")
+    with torch.no_grad():
+        layer.weight_hh_l0.fill_(1e20)
+    mask = torch.ones(8, 2, dtype=torch.bool)
+    mask[:, 1] = torch.arange(8) < 1
+    x = torch.rand(8, 2, 3).masked_fill(~mask[..., None], math.nan)
+    flow = gradient_flow(layer, LOSS, bptt.Piece(x, torch.randn(8, 2, 4), mask))
+    assert "the input" not in str(flow.trouble)
+    assert "inf" in str(flow.trouble)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bptt.observe.chain import Broken, untouched
 from bptt.observe.gates import inside_of, watching
 from bptt.observe.parts import Part, carries_error, differentiable
-from bptt.state import named_leaves
+from bptt.state import map_leaves, named_leaves
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,14 @@ def _first(model: nn.Module, broken: Broken, parts: tuple[Part, ...]) -> str:
     for name, parameter in model.named_parameters():
         if _bad(parameter):
             return _told(f"the parameter {name}", parameter)
-    for name, leaf in (*named_leaves(broken.piece.x, "x"), *named_leaves(broken.before)):
+    x, mask = broken.piece.x, broken.piece.mask
+    if mask is not None:  # what stands where nothing exists is nobody's trouble
+        x = map_leaves(lambda t: t.masked_fill(~mask.reshape(mask.shape + (1,) * (t.ndim - 2)), 0), x)
+    for name, leaf in (*named_leaves(x, "x"), *named_leaves(broken.before)):
         if _bad(leaf):
             return _told(f"the input {name}" if name.startswith("x") else name, leaf)
     with watching(model) as calls, untouched(model):
-        model(broken.piece.x, broken.before)
+        model(x, broken.before)
     for call in calls:
         for inside in inside_of(*call):
             for where, values in (*inside.gates.items(), *inside.after.items()):
