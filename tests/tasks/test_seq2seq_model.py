@@ -46,7 +46,7 @@ def test_a_memory_is_looked_up_as_written_and_absent_places_do_not_count():
     context, weights = look(h, holed, exists)
     for t, b in itertools.product(range(5), range(2)):
         there = memory[: 4 if b else 6, b]
-        share = torch.softmax(there @ look.look.weight @ h[t, b], 0)
+        share = torch.softmax(there @ look.look.weight @ h[t, b] / 4**0.5, 0)
         torch.testing.assert_close(weights[t, b, : len(share)], share)
         torch.testing.assert_close(context[t, b], share @ there)
     context.sum().backward()

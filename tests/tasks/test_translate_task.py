@@ -55,8 +55,8 @@ def test_it_learns_to_translate_and_says_how_well(trained):
     assert "tok:13a" in report.figures["signatures"][0]
     assert report.headline["BLEU"] == scores["this model"]["bleu"]
     json.dumps(report.plain(), allow_nan=False)
-    found = model.write(["three one two", "six six"])
-    assert [row.text for row in found] == ["drei eins zwei", "sechs sechs"]
+    found = model.write(["three one two", "six two six four"])
+    assert [row.text for row in found] == ["drei eins zwei", "sechs zwei sechs vier"]
 
 
 def test_every_row_has_its_translation_in_order(trained, tmp_path):

@@ -9,11 +9,12 @@ from bptt.nn.checks import check_sizes
 
 
 class Attention(nn.Module):
-    """c_t = Σ_s a_ts m_s with a_t = softmax_s(h_t · W m_s), "general" in Luong et al. 2015, arXiv 1508.04025.
+    """c_t = Σ_s a_ts m_s with a_t = softmax_s(h_t · W m_s / √I), as in Luong et al. 2015, arXiv 1508.04025 ("general").
 
     ``context, weights = attention(h, memory, exists)`` with ``h [T, B, H]``, ``memory [S, B, I]``, ``exists`` bool ``[S, B]``
     (``None``: all), ``context [T, B, I]`` and ``weights [T, B, S]``, whose sum over S is 1. Places that do not exist have
-    weight 0, and what stands there reaches neither the context nor a gradient.
+    weight 0, and what stands there reaches neither the context nor a gradient. Divided by √I (Vaswani et al. 2017, arXiv
+    1706.03762), scores stay where softmax has a gradient: without, weights soon sit on one place, and stay there.
 
     Not for a memory of thousands of places: the weights of all steps stand in memory at once.
 
@@ -39,7 +40,7 @@ class Attention(nn.Module):
         if exists is not None:
             memory = memory.masked_fill(~exists[..., None], 0)
         places = memory.transpose(0, 1)
-        scores = torch.bmm(self.look(h).transpose(0, 1), places.transpose(1, 2))
+        scores = torch.bmm(self.look(h).transpose(0, 1), places.transpose(1, 2)) / self.memory_size**0.5
         if exists is not None:
             scores = scores.masked_fill(~exists.t()[:, None], -torch.inf)
         weights = torch.softmax(scores, -1)
