@@ -45,7 +45,7 @@ TARGET_COLUMN = Annotated[
     str | None, typer.Option(help="Pairs: column of --data to compare with.", show_default=False, rich_help_panel=_READ)
 ]
 BEAM = Annotated[
-    int | None, typer.Option(min=1, help="Pairs: texts kept side by side while writing; 1 is fastest.", show_default=False)
+    int | None, typer.Option(min=1, help="Texts kept side by side while writing; 1 is fastest.", show_default=False)
 ]
 THREADS = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.", show_default=False)]
 
@@ -155,7 +155,9 @@ def predict(
     data: Annotated[
         str | None,
         typer.Option(
-            help="Newer table with the same columns; texts to label, translate or sum up.", metavar="FILE", show_default=False
+            help="Newer table with the same columns; texts to label, translate or sum up; recordings.",
+            metavar="FILE",
+            show_default=False,
         ),
     ] = None,
     text: Annotated[str | None, typer.Option(help="Texts: one of them, instead of --data.", show_default=False)] = None,
@@ -168,7 +170,10 @@ def predict(
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(help="Picture of a forecast, or of where a text was looked at: .png, .svg, .pdf.", show_default=False),
+        typer.Option(
+            help="Picture of a forecast, of where a text was looked at, of what was heard: .png, .svg, .pdf.",
+            show_default=False,
+        ),
     ] = None,
     words: Annotated[bool, typer.Option("--words", help="Texts: show which words carried each label.")] = False,
     page: Annotated[
