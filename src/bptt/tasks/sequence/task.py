@@ -105,8 +105,9 @@ class TrainedSequence(Trained):
         self.settings = settings_in(folder, SequenceTask.name, SequenceSettings)
         record = read_config(folder)
         self._learned_from, self._test = record.get("data"), record["config"].get("test")
-        self.labels = restored(folder, SequenceTask.artifact, _labels)
-        self.counts = restored(folder, SequenceTask.artifact, lambda kept: Counts.from_json(kept["counts"]))
+        self.labels, self.counts = restored(
+            folder, SequenceTask.artifact, lambda kept: (_labels(kept), Counts.from_json(kept["counts"]))
+        )
         self.model = _model(self.settings, len(self.labels))
         load(self.model, folder, which)
 

@@ -17,7 +17,6 @@ class TranscribeSettings(TrainingSettings):
     task: ClassVar[str | None] = "transcribe"
 
     data: str = setting(..., "Recordings to learn from: a manifest (files, transcripts), a folder; or fsdd.", "Data")
-    data_dir: str | None = setting(None, "Folder that has a copy of public data, for --data NAME.", "Data")
     names: str | None = setting(None, "What names of a folder's files tell: '{transcript}_{speaker}_{index}'.", "Data")
     file_column: str | None = setting(None, "Column of files; found by itself where it is clear.", "Data")
     text_column: str | None = setting(None, "Column of transcripts; found by itself where it is clear.", "Data")
