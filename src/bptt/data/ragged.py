@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,8 +50,7 @@ class Ragged:
     @property
     def steps(self) -> int | None:
         """The steps of every sequence, or None where they differ."""
-        lengths = set(self.lengths.tolist())
-        return lengths.pop() if len(lengths) == 1 else None
+        return one_length(self.lengths)
 
     def piece(self, indices: ArrayLike) -> Piece:
         """The sequences of these numbers ``[B]`` as the rows of one piece."""
@@ -63,10 +63,8 @@ class Ragged:
 
     def fingerprint(self) -> str:
         """How many sequences, how many steps in all, and a hash of them."""
-        digest = hashlib.blake2b(digest_size=8)
-        for part in (*self._x, *self._target):
-            digest.update(f"{part.dtype} {part.shape}".encode() + np.ascontiguousarray(part).tobytes())
-        return f"{len(self)} sequences of {int(self.lengths.sum())} steps in all, {digest.hexdigest()}"
+        hashed = digest((*self._x, *self._target))
+        return f"{len(self)} sequences of {int(self.lengths.sum())} steps in all, {hashed}"
 
     def _padded(self, parts: Sequence[NDArray[np.generic]], steps: int) -> Tensor:
         made = np.zeros((steps, len(parts), *parts[0].shape[1:]), dtype=parts[0].dtype)
@@ -74,3 +72,17 @@ class Ragged:
             made[: len(part), row] = part
         tensor = torch.from_numpy(made)
         return tensor if self.dtype is None else tensor.to(self.dtype)
+
+
+def one_length(lengths: NDArray[np.int64]) -> int | None:
+    """The length of all, or None where they differ."""
+    found = set(lengths.tolist())
+    return found.pop() if len(found) == 1 else None
+
+
+def digest(parts: Iterable[NDArray[Any]]) -> str:
+    """A hash of arrays: of their types, their shapes and what is in them."""
+    made = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        made.update(f"{part.dtype} {part.shape}".encode() + np.ascontiguousarray(part).tobytes())
+    return made.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from bptt.data import Piece
+from bptt.data.ragged import digest, one_length
 from bptt.tasks.seq2seq.special import END, PAD
 from bptt.tasks.seq2seq.tokens import Ids
 
@@ -33,8 +33,7 @@ class PairExamples:
     @property
     def steps(self) -> int | None:
         """The steps of every target, or None where they differ."""
-        lengths = set(self.lengths.tolist())
-        return lengths.pop() if len(lengths) == 1 else None
+        return one_length(self.lengths)
 
     def piece(self, indices: ArrayLike) -> Piece:
         """The pairs of these numbers ``[B]`` as the rows of one piece."""
@@ -51,10 +50,8 @@ class PairExamples:
 
     def fingerprint(self) -> str:
         """How many pairs, how many tokens in all, and a hash of them."""
-        digest = hashlib.blake2b(digest_size=8)
-        for each in (*self._sources, *self._targets):
-            digest.update(f"{each.dtype} {each.shape}".encode() + np.ascontiguousarray(each).tobytes())
-        return f"{len(self)} pairs of {int(self.widths.sum())} and {int(self.lengths.sum())} tokens, {digest.hexdigest()}"
+        hashed = digest((*self._sources, *self._targets))
+        return f"{len(self)} pairs of {int(self.widths.sum())} and {int(self.lengths.sum())} tokens, {hashed}"
 
 
 def padded(sequences: Sequence[Ids]) -> Tensor:
