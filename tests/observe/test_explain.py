@@ -143,6 +143,20 @@ def test_a_layer_of_the_users_own(kind, room, bias):
             np.testing.assert_allclose(of.gradient["b_hn"], layer.bias_hh_l0.grad[6:], **TOLERANCE)
 
 
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_cell_and_a_layer_with_its_weights_are_one(kind, bias):
+    cell, layer = getattr(nn, f"{kind}Cell")(2, 3, bias=bias).double(), getattr(nn, kind)(2, 3, bias=bias, batch_first=True)
+    layer.double().load_state_dict({f"{name}_l0": value for name, value in cell.state_dict().items()})
+    readout = nn.Linear(3, 1).double()
+    x, target = torch.randn(5, 2), torch.randn(5, 1)
+    one = explain(cell, readout, x=x, target=target)
+    other = explain(layer, readout, x=x[None], target=target[None])
+    assert one.cell is other.cell
+    for name, value in one.gradient.items():
+        np.testing.assert_array_equal(value, other.gradient[name])
+
+
 def test_the_text_shows_autograds_numbers():
     of = explain("rnn", steps=5, seed=1)
     autograd = Autograd("rnn", of.weights, of.x, of.target, of.counted)
@@ -221,6 +235,17 @@ def test_all_numbers_as_json():
         (lambda: explain(x=[1.0, 2.0], target=[1.0]), ValueError, "2 steps"),
         (lambda: explain(x=[1.0, math.inf], target=[1.0, 1.0]), ValueError, "not finite, at step 1"),
         (lambda: explain(x=[0.0] * 13, target=[0.0] * 13), ValueError, "steps=13"),
+        (lambda: explain(x="abc", target=[1.0]), TypeError, "x must hold numbers, one line of 1 for each step, got 'abc'"),
+        (lambda: explain(x=[[1.0], [1.0, 2.0]], target=[1.0]), TypeError, "x must hold numbers"),
+        (lambda: explain(x=np.zeros((5, 2, 1)), target=np.zeros((5, 2, 1))), ValueError, r"2 rows.* give x\[:, :1\]"),
+        (
+            lambda: explain(
+                nn.RNN(1, 2, batch_first=True), nn.Linear(2, 1), x=torch.zeros(5, 1, 1), target=torch.zeros(5, 1, 1)
+            ),
+            ValueError,
+            r"\(batch_first\): 5 rows, and one is explained: give x\[:1\]",
+        ),
+        (lambda: explain(nn.LSTM(1, 3, proj_size=2), nn.Linear(2, 1)), ValueError, "proj_size=2"),
     ],
 )
 def test_bad_input_is_refused_in_the_users_words(call, kind, words):

@@ -45,7 +45,7 @@ def draw(cell: Cell, hidden: int, inputs: int, seed: int, outputs: int = 1) -> W
 
 
 def from_modules(layer: Any, readout: Any) -> tuple[Cell, Weights]:
-    """The cell and the weights of a layer of `bptt.nn` or ``torch.nn`` and of the ``torch.nn.Linear`` after it.
+    """The cell and the weights of a layer or cell of `bptt.nn` or ``torch.nn`` and of the ``torch.nn.Linear`` after it.
 
     **Raises** ``TypeError`` or ``ValueError`` for what it cannot write out.
     """
@@ -53,24 +53,30 @@ def from_modules(layer: Any, readout: Any) -> tuple[Cell, Weights]:
 
     kind = type(layer).__name__
     known = {"RNN": None, "GRU": "gru", "LSTM": "lstm"}
-    if kind not in known or not hasattr(layer, "weight_hh_l0"):
-        raise TypeError(f"expected the name of a cell, or an RNN, GRU or LSTM of bptt.nn or torch.nn, got {kind}")
+    gated = kind.removesuffix("Cell")
+    suffix = "" if kind.endswith("Cell") else "_l0"
+    if gated not in known or not hasattr(layer, f"weight_hh{suffix}"):
+        raise TypeError(
+            f"expected the name of a cell, or an RNN, GRU or LSTM, layer or cell, of bptt.nn or torch.nn, got {kind}; "
+            "bptt.observe.gradient_flow looks into any module"
+        )
     if not isinstance(readout, nn.Linear):
         raise TypeError(f"a layer needs a readout to have a loss: explain(layer, torch.nn.Linear({layer.hidden_size}, 1), x=…)")
-    if readout.in_features != layer.hidden_size:
-        raise ValueError(f"the readout takes {readout.in_features} features, but the layer gives {layer.hidden_size}")
     for name, plain in (("num_layers", 1), ("bidirectional", False), ("proj_size", 0), ("clip_step", None)):
         if (value := getattr(layer, name, plain)) not in (plain, None):
             raise ValueError(f"{kind}({name}={value!r}) is more than can be read step by step: leave {name} at {plain!r}")
+    if readout.in_features != layer.hidden_size:
+        raise ValueError(f"the readout takes {readout.in_features} features, but the layer gives {layer.hidden_size}")
     check_sizes(layer.hidden_size, layer.input_size, 1)
     activation = getattr(layer, "nonlinearity", "tanh")
     names = {"tanh": "rnn", "relu": "relu", "identity": "linear"}
-    if known[kind] is None and activation not in names:
+    if known[gated] is None and activation not in names:
         raise ValueError(f"nonlinearity={activation!r} cannot be explained: one of {', '.join(map(repr, names))}")
-    cell = cells[known[kind] or names[activation]]
-    weights = {"W_xh": _array(layer.weight_ih_l0), "W_hh": _array(layer.weight_hh_l0)}
+    cell = cells[known[gated] or names[activation]]
+    weights = {"W_xh": _array(getattr(layer, f"weight_ih{suffix}")), "W_hh": _array(getattr(layer, f"weight_hh{suffix}"))}
     b_x, b_h = (
-        _array(getattr(layer, name)) if layer.bias else np.zeros(len(weights["W_hh"])) for name in ("bias_ih_l0", "bias_hh_l0")
+        _array(getattr(layer, f"{name}{suffix}")) if layer.bias else np.zeros(len(weights["W_hh"]))
+        for name in ("bias_ih", "bias_hh")
     )
     weights["b_h"] = b_x + b_h
     if cell.name == "gru":
@@ -80,21 +86,29 @@ def from_modules(layer: Any, readout: Any) -> tuple[Cell, Weights]:
     return cell, weights if readout.bias is None else {**weights, "b_y": _array(readout.bias)}
 
 
-def check_sequence(x: Any, target: Any, weights: Weights) -> tuple[Array, Array]:
-    """``x [T, I]`` and ``target [T, O]`` as arrays.
+def check_sequence(x: Any, target: Any, weights: Weights, batch_first: bool = False) -> tuple[Array, Array]:
+    """``x [T, I]`` and ``target [T, O]`` as arrays; of one row also ``[T, 1, …]``, or ``[1, T, …]`` for ``batch_first``.
 
-    **Raises** ``ValueError`` where they do not fit the weights, or are too long to be read.
+    **Raises** ``TypeError`` for what holds no numbers, ``ValueError`` where they do not fit the weights or are too long.
     """
     found = []
     for name, value, width in (("x", x, weights["W_xh"].shape[1]), ("target", target, len(weights["W_hy"]))):
         if value is None:
             raise ValueError("x and target go together: give both, or neither to have them drawn")
-        made = _array(value)
+        try:
+            made = _array(value)
+        except (TypeError, ValueError):
+            raise TypeError(f"{name} must hold numbers, one line of {width} for each step, got {value!r}") from None
         made = made[:, None] if made.ndim == 1 else made
-        if made.ndim == 3 and made.shape[1] == 1:
-            made = made[:, 0]
+        if made.ndim == 3:
+            rows = made.shape[0 if batch_first else 1]
+            if rows != 1:
+                one = f"{name}[:1]" if batch_first else f"{name}[:, :1]"
+                order = "row, step, number (batch_first)" if batch_first else "step, row, number"
+                raise ValueError(f"{name} is {list(made.shape)}, {order}: {rows} rows, and one is explained: give {one}")
+            made = made[0] if batch_first else made[:, 0]
         if made.ndim != 2 or made.shape[1] != width:
-            raise ValueError(f"{name} is {list(made.shape)}, expected [T, {width}], for a network with {width} of them")
+            raise ValueError(f"{name} is {list(made.shape)}, expected [T, {width}]: {width} a step")
         if not np.isfinite(made).all():
             raise ValueError(f"{name} holds a number that is not finite, at step {int(np.argmin(np.isfinite(made).all(1)))}")
         found.append(made)

@@ -185,10 +185,11 @@ def explain(
         print(bptt.observe.explain("lstm", hidden=1).text())
         bptt.observe.explain(layer, readout, x=x, target=target).save_html("mine.html")
 
-    - ``network``: ``"rnn"`` (tanh), ``"relu"``, ``"linear"``, ``"gru"`` or ``"lstm"`` with weights drawn from ``seed``; or a
-      layer of `bptt.nn` or ``torch.nn`` with a ``torch.nn.Linear`` as ``readout``.
-    - ``x [T, I]`` and ``target [T, O]``: your own sequence; unless given, random numbers, of which the first is to be said at
-      every step (``loss="last"``: at the last one).
+    - ``network``: ``"rnn"`` (tanh), ``"relu"``, ``"linear"``, ``"gru"`` or ``"lstm"`` with weights drawn from ``seed``, of
+      ``hidden`` units and ``inputs``; or an RNN, GRU or LSTM, a layer or a cell, of `bptt.nn` or ``torch.nn`` with a
+      ``torch.nn.Linear`` as ``readout``.
+    - ``x [T, I]`` and ``target [T, O]``: your own sequence; unless given, random numbers over ``steps``, of which the first is
+      to be said at every step (``loss="last"``: at the last one).
     - ``through``: the truncation to hold beside the full gradient, ``Truncated(k1=2, k2=2)`` unless given; ``clip``: the norm
       that gradients are clipped to; ``rate``: that of the update.
 
@@ -223,7 +224,7 @@ def explain(
         drawn = np.random.default_rng([seed, 1]).uniform(-1, 1, (LONGEST, inputs)).round(1)
         longer = drawn, np.tile(drawn[0, :1], (LONGEST, len(weights["W_hy"])))
         x, target = (part[:steps] for part in longer)
-    x, target = check_sequence(x, target, weights)
+    x, target = check_sequence(x, target, weights, bool(getattr(network, "batch_first", False)))
     counted = np.ones(len(x)) if loss == "every" else np.arange(len(x)) == len(x) - 1
     found = _run(cell, weights, x, target, counted.astype(float), through or Truncated(2, 2), clip, rate)
     return replace(found, longer=longer)
