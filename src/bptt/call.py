@@ -160,6 +160,15 @@ class Caller:
                 part._buffers[name] = buffer
 
 
+def check_history() -> None:
+    """Refuses to carry errors back where torch keeps no history.
+
+    **Raises** ``RuntimeError``.
+    """
+    if torch.is_inference_mode_enabled():
+        raise RuntimeError("torch.inference_mode() keeps no history, so no error can be carried back: leave it out")
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode; afterwards every module is in the mode that it was in before."""

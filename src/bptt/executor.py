@@ -11,6 +11,7 @@ from torch import nn
 
 from bptt import state as states
 from bptt.ask import Answers
+from bptt.call import check_history
 from bptt.carry import Carrier, Loss as Loss, Reduction as Reduction
 from bptt.kept import Kept, Place
 from bptt.loss import check_loss
@@ -19,7 +20,7 @@ from bptt.outlook import Outlook
 from bptt.probe import missing_gradients, probe
 from bptt.randomness import Randomness
 from bptt.state import State
-from bptt.suspect import NotFinite, exploded, finite_gradients
+from bptt.suspect import NotFinite, exploded, finite, gradients, overflown
 from bptt.through import Full, Strategy
 from bptt.through.online import ForwardInTime
 from bptt.through.plan import Action, Draw, Drop, HandBack, Keep, Outline, Probe, Taken, Weigh
@@ -113,8 +114,7 @@ class Backprop(Carrier, Iterator[Window]):
                 f"this pass stopped in mid-window ({self._broken}): begin again, from the last window with "
                 "bptt.backprop(..., resume=saved), where saved = this.state_dict()"
             )
-        if torch.is_inference_mode_enabled():
-            raise RuntimeError("torch.inference_mode() keeps no history, so no error can be carried back: leave it out")
+        check_history()
         self._started = True
         try:
             while (action := self._next()) is not None:
@@ -189,8 +189,8 @@ class Backprop(Carrier, Iterator[Window]):
     def _hand_back(self, action: HandBack) -> Window:
         self._return()
         self._outlook.saw(self._taped, self._kept.most, self._reader.held())
-        if self._check_finite and not finite_gradients(self._call.model):
-            raise NotFinite(exploded(f"the gradient of steps {action.start}..{action.stop}"))
+        if self._check_finite and not finite([*gradients(self._call.model), *states.leaves(self._present)]):
+            self._refuse_overflow(action)
         sums, self._sums = self._sums, Sums()
         if sums.loss is None:
             raise ValueError(f"the plan hands back {action.start}..{action.stop} without having run a step of it")
@@ -200,6 +200,26 @@ class Backprop(Carrier, Iterator[Window]):
         self._at = Place(self._at.windows + 1, action.stop, self._present, self._kept.snapshot(), self._answers.moment())
         found, self._not_finite = self._not_finite, None
         return Window(sums.loss, sums.count, action.start, action.stop, self._present, found)
+
+    def _refuse_overflow(self, window: HandBack) -> None:
+        """Says what is not finite; a state may hold infinities from its beginning."""
+        where = f"steps {window.start}..{window.stop}"
+        if not finite(gradients(self._call.model)):
+            raise NotFinite(exploded(f"the gradient of {where}"))
+        name = overflown(self._at.present, self._present)
+        if name is None:
+            return
+        if not self._reader.holds:  # else what has been read may be gone
+            state = self._at.present
+            with torch.no_grad(), self._call.other_buffers():
+                for step in range(window.start, window.stop):
+                    where = f"step {step}"
+                    _, state = self._call(self._reader.read(step, step + 1), state, where)
+                    if overflown(self._at.present, state) is not None:
+                        break
+        raise NotFinite(
+            f"{where}: {name} is not finite, though every loss is: look at the data there, or keep within bounds what it sums"
+        )
 
     def _saved(self, state: State) -> dict[str, Any] | None:
         """``None`` stands for the initial state."""

@@ -140,6 +140,7 @@ REFUSED = {
         "label 'x' does not occur in training",
     ),
     "pieces": (["train", "classify", "--data", "a.tsv", "--through", "truncated:k1=3"], "--no-bidirectional"),
+    "a look": (["train", "classify", "--data", "a.tsv", "--observe", "2"], "both its ends: add --no-bidirectional"),
     "one label": (["train", "classify", "--data", "one.tsv"], r"one\.tsv has the label '1'.*at least 2 labels"),
     "share": (["train", "classify", "--data", "a.tsv", "--valid", "1.5"], "--valid: expected a share of the texts"),
     "no such copy": (

@@ -272,6 +272,15 @@ def test_sampled_agrees_with_exact_on_trained_networks(kind):
         assert abs(float(got) - float(known)) <= max(4 * got.error, 0.02)
 
 
+def test_a_share_too_small_to_be_sampled_is_not_told_as_exact():
+    model, data = trained(nn.RNN, 3)
+    through = bptt.Truncated(1, 64)
+    exact, sampled = gradient_flow(model, LOSS, data, samples=72), gradient_flow(model, LOSS, data)
+    known, got = exact.share_lost(through), sampled.share_lost(through)
+    assert 0 < float(known) < 1e-4
+    assert abs(float(got) - float(known)) <= got.error == 1e-4
+
+
 def test_a_horizon_beyond_the_densely_measured_lags_is_that_of_all_losses():
     """Beyond 64 lags the gradient by the weights is taken at some steps alone."""
     torch.manual_seed(0)

@@ -159,6 +159,13 @@ def test_bad_input():
             call()
 
 
+def test_without_history_nothing_is_measured():
+    model, data = nn.GRU(3, 4).double(), sequence("torch.nn.GRU", 6, False)
+    for instrument in (spectrum, lyapunov):
+        with torch.inference_mode(), pytest.raises(RuntimeError, match=r"keeps no history.*leave it out"):
+            instrument(model, data)
+
+
 def test_results_are_strict_json(tmp_path):
     found = spectrum(nn.RNN(3, 4, nonlinearity="relu").double(), sequence("torch.nn.RNN", 9, False))
     found.save(tmp_path / "spectrum.json")

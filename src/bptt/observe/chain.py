@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bptt import state as states
-from bptt.call import Caller, evaluating
+from bptt.call import Caller, check_history, evaluating
 from bptt.data.piece import Piece
 from bptt.data.reader import reader
 from bptt.executor import Loss
@@ -61,8 +61,7 @@ class Chain:
     def __init__(self, model: nn.Module, loss: Loss, sequence: Any, state: State, limit: int) -> None:
         check_loss(loss)
         states.check_known(state, "the initial state")
-        if torch.is_inference_mode_enabled():
-            raise RuntimeError("torch.inference_mode() keeps no history, so no error can be carried back: leave it out")
+        check_history()
         self.call = Caller(model)
         self.name = type(model).__name__
         if self.call.whole is not None:

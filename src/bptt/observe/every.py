@@ -71,7 +71,8 @@ def asked_of(given: Any, model: nn.Module) -> Every | None:
         raise TypeError(f"observe must be bptt.observe.every(200), or the updates between two looks; got {given!r}")
     if asked is not None and (layer := Caller(model).whole) is not None:
         raise ValueError(
-            f"observe= looks at what passes from step to step, and a bidirectional layer ({layer}) needs all steps"
+            f"observe looks at what passes from step to step, and a bidirectional layer ({layer}) needs all steps: "
+            "train one direction alone, or without observe"
         )
     return asked
 

@@ -16,6 +16,9 @@ from bptt.observe.profile import Array, Estimate, Profile
 from bptt.observe.trouble import Trouble
 from bptt.through import Full, Strategy, Truncated
 
+CUT = 1e-4
+"""The share of its greatest value below which a sampled loss's error is not followed further."""
+
 
 @dataclass(frozen=True)
 class Weight:
@@ -83,8 +86,8 @@ class Flow:
         """The share of the contributions, Σ‖C[t,k]‖, that ``through`` leaves out, with its standard error.
 
         Of the weights that act through the state: a readout loses nothing by any truncation. Contributions that cancel each
-        other count in full, so this is not the bias of the sum. Of sampled losses the error is that of the sample: it leaves
-        out what is under 1e-4, and what was read off a line between two steps.
+        other count in full, so this is not the bias of the sum. Of sampled losses the error is that of the sample, at least
+        1e-4, as what is under that counts as zero; it leaves out what was read off a line between two steps.
 
         **Raises** ``TypeError`` for a strategy other than `Full` and `Truncated`.
         """
@@ -165,4 +168,4 @@ def lost(norms: Array, loss_steps: NDArray[np.int64], population: int, through: 
         return Estimate(share, 0.0 if exact else math.nan)
     n = len(norms)
     spread = float(np.sqrt(n / (n - 1) * ((missing - share * whole) ** 2).sum() * max(0.0, 1 - n / population)))
-    return Estimate(share, spread / float(whole.sum()))
+    return Estimate(share, max(CUT, spread / float(whole.sum())))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bptt.executor import Loss
 from bptt.observe.advice import advise
 from bptt.observe.chain import Chain, Errors
-from bptt.observe.flow import Flow, Weight, acting_norms
+from bptt.observe.flow import CUT, Flow, Weight, acting_norms
 from bptt.observe.profile import Array, profile_of
 from bptt.observe.trouble import Trouble, in_forward
 from bptt.state import State
@@ -23,7 +23,6 @@ from bptt.through.base import whole
 _EXACT = 2080  # steps back that are always afforded: every loss of 64 steps
 _STRETCHES = 2  # and of longer ones, so many times their length
 _ENOUGH = 32  # losses, whose mean is then known to some per cent
-_FLOOR = 1e-4
 _WIDE = 4_000_000  # weights, from which on even these are too many
 _EVERY, _DENSE = 4, 64  # a weight's gradient costs more than the error: beyond 64 lags every 4th step, then every 16th part
 
@@ -48,7 +47,8 @@ def gradient_flow(
       steps, a loss at each), else as many, spread evenly over the losses by ``seed``, as 2·T steps back can afford, at most 32.
 
     The network is run in the mode that it is in, in calls of one step, and nothing of it changes: gradients, buffers, modes
-    and random numbers stay. Dropout then draws other masks than in one long call.
+    and random numbers stay. Dropout then draws other masks than in one long call. Hooks on its weights see every part of the
+    gradient, one by one.
 
     Cost: a forward pass, two backward passes, and for each loss followed one backward pass over the steps its error reaches;
     memory as `bptt.Full` over these steps. Not for every update of a training: see `bptt.observe.every`. With ``clip_step``
@@ -194,7 +194,7 @@ def _follow(chain: Chain, losses: list[int], samples: int | None, seed: int) -> 
     if every or (samples is not None and samples >= len(losses)):
         order, floor, least = losses, 0.0, len(losses)
     else:
-        order, floor, least = _spread(losses, seed), _FLOOR, min(samples or 2, len(losses))
+        order, floor, least = _spread(losses, seed), CUT, min(samples or 2, len(losses))
     followed: dict[int, tuple[Array, Array]] = {}
     spent = 0
     for t in order:

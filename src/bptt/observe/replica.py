@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bptt import state as states
-from bptt.call import Caller
+from bptt.call import Caller, check_history
 from bptt.data.piece import Piece
 from bptt.data.reader import reader
 from bptt.kernels.errors_only import errors_only
@@ -25,6 +25,7 @@ class Replica:
     """Copies of one ``row``; ``size`` n is how many numbers its state has. To be used with the model in evaluation mode."""
 
     def __init__(self, model: nn.Module, sequence: Any, state: State, row: int, steps: int) -> None:
+        check_history()
         self.call = Caller(model)
         self.name = type(model).__name__
         if self.call.whole is not None:

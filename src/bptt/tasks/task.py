@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import nn
 
+from bptt.call import Caller
 from bptt.data import Source
 from bptt.tasks.config import TrainingSettings, build, names_a_file, option
 from bptt.tasks.memory import check_fits
@@ -125,6 +126,12 @@ class Task(ABC):
         if self.validation is None and unused:
             raise ValueError(
                 f"{option(unused[0])} needs something to validate on, but nothing is held out for it: give --valid"
+            )
+        if given.observe and Caller(self.model).whole is not None:
+            cure = "--no-bidirectional" if getattr(given, "bidirectional", False) else "--observe 0"
+            raise ValueError(
+                f"--observe {given.observe} looks at what passes from step to step, but this network reads from both its ends: "
+                f"add {cure}"
             )
         run = Run(
             self.model,
