@@ -91,6 +91,8 @@ def judge(found: Found) -> tuple[str, str]:
                 f"{kind}, trained with noise ({number(max(gains), 2)} times at σ = {LEVELS[gains.index(max(gains))]})"
             )
     said += f" More than {MORE} times counts as sensitive: {'; '.join(sensitive) or 'none'}."
+    if unlearnt := [kind for kind in NETS if kind not in clean]:
+        said += f" Nothing is known of {'; '.join(unlearnt)}, which did not learn the problem without noise."
     return (FALSE if not sensitive else TRUE if set(sensitive) >= set(worst) else CONDITIONAL), said
 
 

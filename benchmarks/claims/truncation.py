@@ -146,7 +146,10 @@ def judge(found: Found) -> tuple[str, str]:
     same = len(set(enough.values())) == 1
     if not same:
         said += " Which k2 is enough depends on what is to be learnt and on how far training is: measure it (bptt inspect)."
-    return (FALSE if not linear else TRUE if cheaper and falls and same else CONDITIONAL), said
+    if not linear:
+        said += " Its time does not grow in proportion to the steps that are run back."
+    holds = (linear, cheaper, falls and same)
+    return (TRUE if all(holds) else CONDITIONAL if any((linear, cheaper, falls)) else FALSE), said
 
 
 def _cases(found: Found) -> list[tuple[str, str]]:
