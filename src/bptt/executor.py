@@ -206,17 +206,19 @@ class Backprop(Carrier, Iterator[Window]):
         where = f"steps {window.start}..{window.stop}"
         if not finite(gradients(self._call.model)):
             raise NotFinite(exploded(f"the gradient of {where}"))
-        name = overflown(self._at.present, self._present)
-        if name is None:
-            return
+        before = self._at.present
+        name = overflown(before, self._present)
         if not self._reader.holds:  # else what has been read may be gone
-            state = self._at.present
+            state = before
             with torch.no_grad(), self._call.other_buffers():
                 for step in range(window.start, window.stop):
-                    where = f"step {step}"
-                    _, state = self._call(self._reader.read(step, step + 1), state, where)
-                    if overflown(self._at.present, state) is not None:
+                    _, state = self._call(self._reader.read(step, step + 1), state, f"step {step}")
+                    before = state if before is None else before
+                    if (name := overflown(before, state)) is not None:
+                        where = f"step {step}"
                         break
+        if name is None:
+            return
         raise NotFinite(
             f"{where}: {name} is not finite, though every loss is: look at the data there, or keep within bounds what it sums"
         )

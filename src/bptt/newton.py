@@ -18,8 +18,10 @@ from bptt.layout import Layout
 from bptt.nn.scan import linear_scan, tree
 from bptt.randomness import Randomness
 from bptt.state import State
+from bptt.through.base import number
 
 _TOGETHER = 16  # backward passes at once
+_FEW = 4
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,14 @@ class Newton(nn.Module):
             raise ValueError(f"jacobian={jacobian!r} does not exist: 'full' (DEER) or 'diagonal' (quasi-DEER)")
         if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
             raise ValueError(f"iterations must be a whole number of at least 1, got {iterations!r}")
-        if tolerance is not None and not (isinstance(tolerance, float) and tolerance > 0):
-            raise ValueError(f"tolerance must be a number above 0, got {tolerance!r}")
+        if tolerance is not None:
+            tolerance = number("tolerance", tolerance)
+            if not 0 < tolerance < 1:
+                raise ValueError(f"tolerance must lie between 0 and 1, relative to the states, got {tolerance:g}")
         Caller(module)
         self.module, self.jacobian, self.iterations, self.tolerance = module, jacobian, iterations, tolerance
         self.report: Convergence | None = None
+        self._stepwise = False
 
     def forward(
         self, x: Any, state: State = None, *, mask: Tensor | None = None, reset: Tensor | None = None
@@ -85,7 +90,9 @@ class Newton(nn.Module):
         call = Caller(self.module)
         if call.whole is not None:
             raise ValueError(f"Newton runs single steps, and a bidirectional layer ({call.whole}) needs the whole sequence")
-        steps = len(states.leaves(x)[0])
+        steps, rows = states.leaves(x)[0].shape[:2]
+        if not steps or not rows:
+            raise ValueError(f"x is {list(states.leaves(x)[0].shape)}, expected [T, B, ...] with at least one step and one row")
         if steps == 1:
             self.report = Convergence(True, 0, (), 1)
             return call(Piece(x, x, mask, reset), state, "step 0")
@@ -96,7 +103,11 @@ class Newton(nn.Module):
         random.put_back()
         if solved is None:
             return call(Piece(x, x, mask, reset), state, f"steps 0..{steps}")
-        return problem.finish(solved)
+        made = problem.finish(solved)
+        if not self._stepwise:
+            problem.check_stepwise(Piece(x, x, mask, reset), state, made[0], solved, self.tolerance or 0.0)
+            self._stepwise = True
+        return made
 
     def _solve(self, problem: _Problem) -> tuple[Tensor | None, list[float]]:
         """The states ``[T, B, n]`` after each step, or ``None``, and the residual before each iteration."""
@@ -193,6 +204,30 @@ class _Problem:
                 solved = _Root.apply(after, rows[1:])  # type: ignore[no-untyped-call]
         y, _ = self.call(torch.cat([self.initial[None], solved[:-1]]))
         return y, self._layout.build(solved[-1], self._template)
+
+    def check_stepwise(self, piece: Piece, state: State, y: Any, solved: Tensor, tolerance: float) -> None:
+        """Refuses a module that makes of its first steps together something else than of each by itself.
+
+        Not where it draws random numbers, which differ then.
+        """
+        few = Piece(*(states.map_leaves(lambda t: t[:_FEW], part) for part in piece))
+        now = self._call.randomness()
+        self._random.put_back()
+        with torch.no_grad(), self._call.other_buffers():
+            together, after = self._call(few, state, f"steps 0..{_FEW}")
+        drew = self._call.randomness() != self._random
+        now.put_back()
+        if drew:
+            return
+        stray = 1e-3 + 10 * tolerance
+        pairs = [(self._layout.flatten(after), solved[:_FEW][-1])]
+        if piece.mask is None:
+            pairs += zip(states.leaves(together), states.leaves(y), strict=True)
+        if not all(torch.allclose(a, b[: len(a)].detach(), rtol=stray, atol=stray, equal_nan=True) for a, b in pairs):
+            raise ValueError(
+                "the module's steps depend on each other, or on other rows, through more than its state (a convolution over "
+                "time, say, or batch statistics), so it cannot run all of them at once: use the module itself"
+            )
 
     def _check_initial(self, x: Any, fresh: State, layout: Layout) -> None:
         first = Piece(states.map_leaves(lambda t: t[:1], x), states.map_leaves(lambda t: t[:1], x))

@@ -64,14 +64,16 @@ def _busiest(call: Caller, reader: Reader, steps: int) -> tuple[int, int]:
 
 
 def _all_cuts(call: Caller, reader: Reader) -> Tensor | None:
-    """Before which steps a call is cut, ``[T]``; a first step without flags is taken to speak for all."""
+    """Before which steps a call is cut, ``[T]``; first steps without flags are taken to speak for all,
+    where all would have to be read.
+    """
     known, found = reader.known(), list[Tensor]()
     for start in range(0, known, _STRETCH):
-        piece = reader.read(start, min(start + _STRETCH, known))
-        cuts = call.cuts(piece.mask, piece.reset)
-        if cuts is None and not start:
+        stop = min(start + _STRETCH, known)
+        cuts = call.cuts(*reader.flags(start, stop))
+        if cuts is None and not start and not reader.tells_flags:
             return None
-        found.append(torch.zeros(len(states.leaves(piece.x)[0]), dtype=torch.bool) if cuts is None else cuts.cpu())
+        found.append(torch.zeros(stop - start, dtype=torch.bool) if cuts is None else cuts.cpu())
     return torch.cat(found)
 
 

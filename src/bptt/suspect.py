@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bptt.data.piece import Piece
 from bptt.loss import CrossEntropy, SquaredError, existing, summed
 from bptt.randomness import Randomness
-from bptt.state import leaves, map_leaves, named_leaves
+from bptt.state import State, leaves, map_leaves, named_leaves
 
 # A sum of rounded numbers may stray; a mean is off by half.
 _STRAY = 0.01
@@ -93,11 +93,24 @@ def first_not_finite(loss: Any, y: Any, piece: Piece, start: int, where: str) ->
     return f"{where}: the loss is not finite, though that of every step is: its sum is too large for {leaves(y)[0].dtype}"
 
 
-def finite_gradients(model: nn.Module) -> bool:
-    """Whether every gradient that stands is finite."""
-    grads = [p.grad for p in model.parameters() if p.grad is not None]
-    dense = [grad.coalesce().values() if grad.is_sparse else grad for grad in grads]
+def gradients(model: nn.Module) -> list[Tensor]:
+    """Every gradient that stands."""
+    return [p.grad for p in model.parameters() if p.grad is not None]
+
+
+def finite(tensors: list[Tensor]) -> bool:
+    """Whether every number of them is finite; all are looked at in one go."""
+    dense = [t.coalesce().values() if t.is_sparse else t for t in tensors if t.is_floating_point() or t.is_complex()]
     return not dense or all(math.isfinite(norm.item()) for norm in torch._foreach_norm(dense, math.inf))
+
+
+def overflown(before: State, after: State) -> str | None:
+    """The first tensor of the state that is NaN, or infinite and was not before (``None``: it may have been)."""
+    old = dict(named_leaves(before))
+    for name, leaf in named_leaves(after):
+        if not all_finite(leaf) and (bool(leaf.isnan().any()) or (name in old and all_finite(old[name]))):
+            return name
+    return None
 
 
 def exploded(what: str) -> str:

@@ -260,6 +260,34 @@ def test_what_is_measured_is_where_rows_begin_most_often():
     assert taken[0] > 1.5 * taken[1]
 
 
+class Flagged(Watched):
+    """Its rows begin and end, which it tells without reading."""
+
+    def __init__(self, steps):
+        super().__init__(steps)
+        self.read, self.reset = 0, torch.zeros(steps, 2, dtype=torch.bool)
+        self.reset[::7, 0] = True
+
+    def __getitem__(self, steps):
+        self.read += steps.stop - steps.start
+        return *super().__getitem__(steps), None, self.reset[steps]
+
+    def flags(self, start, stop):
+        return None, self.reset[start:stop]
+
+
+def test_a_sequence_that_tells_its_flags_is_not_read_for_them():
+    data = Flagged(4000)
+    run = bptt.backprop(nn.GRU(3, 4), LOSS, data, through=bptt.Checkpointed(memory="300KiB"))
+    assert run.plan.outline.segments > 1
+    assert data.read < 1000  # probes
+    told, data.flags = data.flags, None
+    again = bptt.backprop(nn.GRU(3, 4), LOSS, data, through=bptt.Checkpointed(memory="300KiB"))
+    assert again.plan.outline == run.plan.outline
+    assert data.read > 4000
+    assert torch.equal(told(0, 9)[1], data.reset[:9])
+
+
 tells = pytest.mark.skipif(not hasattr(calls.module(), "loan_bytes"), reason="these native kernels cannot tell what they keep")
 
 

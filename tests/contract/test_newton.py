@@ -231,10 +231,31 @@ def test_the_tree_of_matrices_is_the_loop(steps):
     assert_close(tree(matrices, vectors, newton._applied, torch.matmul), expected, "tree")
 
 
+class Blurred(nn.Module):
+    """Its steps meet before the layer, or its rows do."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.layer, self.before = nn.GRU(3, 4), nn.Conv1d(3, 3, 3, padding=1) if kind == "steps" else nn.BatchNorm1d(3)
+
+    def forward(self, x, state):
+        x = self.before(x.permute(1, 2, 0)).permute(2, 0, 1)
+        return self.layer(x, state)
+
+
+@pytest.mark.parametrize("kind", ["steps", "rows"])
+def test_steps_that_depend_on_each_other_otherwise_are_refused(kind):
+    with pytest.raises(ValueError, match="depend on each other, or on other rows, through more than its state"):
+        bptt.Newton(Blurred(kind))(torch.randn(20, 2, 3))
+
+
 BAD = [
+    (lambda: bptt.Newton(nn.GRU(3, 4))(torch.zeros(0, 2, 3)), r"x is \[0, 2, 3\], expected .* at least one step"),
+    (lambda: bptt.Newton(nn.GRU(3, 4))(torch.zeros(5, 0, 3)), r"x is \[5, 0, 3\], expected .* and one row"),
+    (lambda: bptt.Newton(nn.GRU(3, 4), tolerance=1), "tolerance must lie between 0 and 1, relative to the states, got 1"),
     (lambda: bptt.Newton(nn.GRU(3, 4), jacobian="dense"), "jacobian='dense' does not exist"),
     (lambda: bptt.Newton(nn.GRU(3, 4), iterations=0), "iterations must be a whole number of at least 1, got 0"),
-    (lambda: bptt.Newton(nn.GRU(3, 4), tolerance=-1.0), "tolerance must be a number above 0, got -1.0"),
+    (lambda: bptt.Newton(nn.GRU(3, 4), tolerance=-1.0), "tolerance must lie between 0 and 1, relative to the states, got -1"),
     (lambda: bptt.Newton(nn.GRU(3, 4, batch_first=True)), "batch_first=True"),
     (lambda: bptt.Newton(nn.GRU(3, 4, bidirectional=True))(torch.zeros(3, 2, 3)), "Newton runs single steps"),
     (lambda: bptt.Newton(ALL["dict"]())(torch.zeros(3, 2, 3)), r"state\['steps'\] holds torch.int64"),

@@ -208,3 +208,32 @@ def test_torchs_cross_entropy_is_told_which_one_serves():
     data = torch.randn(5, 2, 3), torch.zeros(5, 2, dtype=torch.int64)
     with pytest.raises(ValueError, match=r"y is \[5, 2, 4\] with the classes last.*use bptt\.CrossEntropy\(\)"):
         next(bptt.backprop(bptt.nn.GRU(3, 4), nn.CrossEntropyLoss(reduction="sum"), data))
+
+
+class Growing(torch.nn.Module):
+    """Its state doubles at every step, and its output does not show it."""
+
+    def __init__(self):
+        super().__init__()
+        self.readout = torch.nn.Linear(3, 3)
+
+    def forward(self, x, state):
+        growth, floor = (x.new_ones(x.shape[1], 2), x.new_full((x.shape[1], 1), -math.inf)) if state is None else state
+        for _ in x:
+            growth = growth * 1e10
+        return self.readout(x), (growth, floor)
+
+
+@pytest.mark.parametrize("through", [bptt.Full(), bptt.Truncated(4), bptt.Checkpointed(slots=3), bptt.UORO(1)], ids=str)
+def test_a_state_that_overflows_unseen_is_named(through):
+    x, target = torch.randn(12, 2, 3), torch.randn(12, 2, 3)
+    sequence = (x[:3], target[:3])
+    list(bptt.backprop(Growing(), LOSS, sequence, through=through))  # what was infinite from the beginning may be
+    with pytest.raises(ValueError, match=r"step 3: state\[0\] is not finite, though every loss is"):
+        list(bptt.backprop(Growing(), LOSS, (x, target), through=through))
+    list(bptt.backprop(Growing(), LOSS, (x, target), through=through, check_finite=False))
+
+
+def test_of_a_stream_the_window_is_named_in_which_a_state_overflows():
+    with pytest.raises(ValueError, match=r"steps 2\.\.4: state\[0\] is not finite, though every loss is"):
+        list(bptt.backprop(Growing(), LOSS, iter([(X, X)]), through=bptt.Truncated(2)))

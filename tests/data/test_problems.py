@@ -96,6 +96,19 @@ def test_strings_are_of_the_grammar(length: int) -> None:
         assert len(string) >= length
 
 
+@pytest.mark.parametrize("length", [9, 40])
+def test_chance_is_the_loss_of_guessing_from_the_present_letter(length: int) -> None:
+    problem = problems["reber"](length=length, rows=100)
+    pieces = list(islice(problem.epoch(0), 20))
+    pairs = torch.zeros(7, 7)
+    for x, target, mask, _ in pieces:
+        pairs.index_put_((x.argmax(-1)[mask], target[mask]), torch.tensor(1.0), accumulate=True)
+    guess = (pairs / pairs.sum(1, keepdim=True).clamp(min=1)).clamp(min=1e-9).log()
+    loss = bptt.CrossEntropy()
+    found = [(float(loss(guess[x.argmax(-1)][mask], target[mask])), int(mask.sum())) for x, target, mask, _ in pieces]
+    assert sum(e for e, _ in found) / sum(n for _, n in found) == pytest.approx(problem.chance, rel=0.02)
+
+
 def accepted(string: str) -> bool:
     """The automaton as Hochreiter & Schmidhuber 1997 draw it, states numbered as in their figure."""
     moves = {(0, "T"): 1, (0, "P"): 5, (1, "S"): 1, (1, "X"): 2, (2, "S"): 3, (2, "X"): 5}

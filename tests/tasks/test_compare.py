@@ -1,11 +1,15 @@
 """Strategies side by side."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import bptt
+from bptt.tasks.pictures import picture
 from bptt.tasks.problems import ProblemModel, ProblemSettings, problem_of, solved
 
 
@@ -89,6 +93,33 @@ def test_a_bias_is_told_from_chance() -> None:
     biased, noisy = (row[-2] for row in found.report().tables[0].rows)
     assert float(biased) > 0
     assert noisy.startswith("below ")
+
+
+def test_steps_count_where_no_window_held_a_target() -> None:
+    problem, model, loss = small()  # whose only target is at the eighth step
+    [trial] = bptt.compare(model, loss, problem, ["rtrl"], updates=3).trials
+    assert (trial.updates, trial.steps, trial.curve) == (3, 3, [])
+
+
+def test_the_picture_shows_what_each_costs_and_how_true_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, model, loss = small()
+    found = bptt.compare(model, loss, problem, ["full", "truncated:k1=4"], updates=9)
+    drawn: list[Any] = []
+
+    @contextmanager
+    def watched(path: Path, panels: int = 1) -> Iterator[list[Any]]:
+        with picture(path, panels) as axes:
+            drawn[:] = axes
+            yield axes
+
+    monkeypatch.setattr("bptt.tasks.compare.picture", watched)
+    found.save_picture(tmp_path / "both.png")
+    peaks, true = drawn[-2:]
+    assert [bar.get_width() * 2**20 for bar in peaks.patches] == [trial.peak for trial in found.trials]
+    wanted = [trial.gradient for trial in found.trials]
+    widths = [bar.get_width() for bar in true.patches]
+    assert widths == [*(g.bias for g in wanted if g), *(g.variance**0.5 for g in wanted if g)]
+    assert f"bias {wanted[1].bias:.2g}" in [text.get_text() for text in true.texts]  # type: ignore[union-attr]
 
 
 def test_nothing_to_compare_is_an_error() -> None:

@@ -92,7 +92,7 @@ def _work(task: str, data: str | None, sets: list[str]) -> tuple[Any, Any, Any, 
         given = settle(ProblemSettings, sets=sets)
         problem, model, loss = problem_of(task, given)
         score: Callable[[Any], float] = lambda model: solved(model, problem)  # noqa: E731
-        return model, loss, problem, problem.chance if task != "reber" else None, {
+        return model, loss, problem, problem.chance, {
             **_training(given), "score": score, "score_name": "solved",
         }  # fmt: skip
     if task not in tasks:

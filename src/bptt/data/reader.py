@@ -19,6 +19,11 @@ class Reader:
     holds = False
     """Whether what has been read is held until it is forgotten, because it cannot be read again."""
 
+    @property
+    def tells_flags(self) -> bool:
+        """Whether `flags` is less work than `read`."""
+        return False
+
     def held(self) -> int:
         """The bytes of what is held."""
         return 0
@@ -30,6 +35,11 @@ class Reader:
     def read(self, start: int, stop: int) -> Piece:
         """The steps ``start <= t < stop``."""
         raise NotImplementedError
+
+    def flags(self, start: int, stop: int) -> tuple[Tensor | None, Tensor | None]:
+        """The mask and the reset of those steps."""
+        piece = self.read(start, stop)
+        return piece.mask, piece.reset
 
     def known(self) -> int:
         """How far the sequence is known to reach: to its end, or as far as a stream has been read."""
@@ -43,8 +53,8 @@ def reader(sequence: Any) -> Reader:
     """A reader over ``sequence``: what `bptt.backprop` accepts.
 
     A pair ``(x, target)`` of tensors ``[T, B, ...]`` (or of nested structures of them), with ``mask`` and ``reset`` where
-    rows are ragged; anything with ``len()`` in steps and ``sequence[a:b]`` giving such a piece; or an iterable of pieces
-    of any length, which may be endless.
+    rows are ragged; anything with ``len()`` in steps and ``sequence[a:b]`` giving such a piece (and perhaps ``flags(a, b)``
+    giving its mask and reset alone, where that is less work); or an iterable of pieces of any length, which may be endless.
 
     **Raises** ``TypeError`` for anything else.
     """
@@ -117,6 +127,10 @@ class _Sized(Reader):
         self._piece = _checked(piece, "sequence")
         self._length, _ = _size(self._piece)
 
+    def flags(self, start: int, stop: int) -> tuple[Tensor | None, Tensor | None]:
+        mask, reset = (None if flags is None else flags[start:stop] for flags in (self._piece.mask, self._piece.reset))
+        return mask, reset
+
     def upto(self, step: float) -> int:
         return self._length if step >= self._length else int(step)
 
@@ -133,6 +147,13 @@ class _Sliced(Reader):
 
     def known(self) -> int:
         return self._length
+
+    @property
+    def tells_flags(self) -> bool:
+        return callable(getattr(self._sequence, "flags", None))
+
+    def flags(self, start: int, stop: int) -> tuple[Tensor | None, Tensor | None]:
+        return self._sequence.flags(start, stop) if self.tells_flags else super().flags(start, stop)
 
     def upto(self, step: float) -> int:
         return self._length if step >= self._length else int(step)

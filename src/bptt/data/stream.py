@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -53,7 +54,8 @@ class Stream:
         each, self._longer = divmod(pairs, self.rows)
         row = np.arange(self.rows, dtype=np.int64)
         self._starts = row * each + np.minimum(row, self._longer)
-        self._steps = each + (self._longer > 0)
+        self._uneven = self._longer > 0
+        self._steps = each + self._uneven
         self._hash: str | None = None
 
     def __len__(self) -> int:
@@ -77,17 +79,35 @@ class Stream:
         index = self._starts + np.arange(start, stop + 1, dtype=np.int64)[:, None]
         inside = np.minimum(index, len(self.tokens) - 1)
         taken = torch.from_numpy(np.asarray(self.tokens[inside]).astype(np.int64, copy=False))
+        return Piece(taken[:-1], taken[1:], *self.flags(start, stop))
+
+    def flags(self, start: int, stop: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """The mask and the reset of the steps ``start <= t < stop``, without their tokens."""
         mask = reset = None
-        if self._longer and start < stop == len(self):
+        if self._uneven and self._longer < self.rows and start < stop == len(self):
             mask = torch.ones(stop - start, self.rows, dtype=torch.bool)
             mask[-1, self._longer :] = False
         if self.resets is not None and len(self.resets):
-            at = np.searchsorted(self.resets, index[:-1])
-            hit = self.resets[np.minimum(at, len(self.resets) - 1)] == index[:-1]
+            index = self._starts + np.arange(start, stop, dtype=np.int64)[:, None]
+            at = np.searchsorted(self.resets, index)
+            hit = self.resets[np.minimum(at, len(self.resets) - 1)] == index
             if mask is not None:
                 hit &= mask.numpy()
             reset = torch.from_numpy(hit) if hit.any() else None
-        return Piece(taken[:-1], taken[1:], mask, reset)
+        return mask, reset
+
+    def part(self, first: int, last: int) -> Stream:
+        """The rows ``first <= b < last`` alone, in as many steps as the whole; the tokens are not copied.
+
+        **Raises** ``ValueError`` where there are no such rows.
+        """
+        if not 0 <= first < last <= self.rows:
+            raise ValueError(f"no rows {first}..{last} in a stream of {self.rows}")
+        made = copy.copy(self)
+        made.rows, made._starts = last - first, self._starts[first:last]
+        made._longer = min(max(self._longer - first, 0), made.rows)
+        made.position, made._hash = 0, None
+        return made
 
     def pieces(self, steps: int) -> Iterator[Piece]:
         """Walk from ``position`` to the end in pieces of ``steps`` (the last may be shorter), then stand at 0 again.

@@ -86,21 +86,19 @@ class Comparison:
         return Report([Table("How gradients travelled", columns, rows)], remarks, figures)
 
     def save_picture(self, path: str | Path, chance: float | None = None) -> None:
-        """Draws the loss against updates and time, and the score; ``chance`` as a line.
+        """Draws the loss against updates and time, the score, peak memory, and the gradient's bias and scatter.
+
+        ``chance`` is drawn as a line.
 
         **Raises** as `bptt.tasks.pictures.check`.
         """
-        drawn = [trial for trial in self.trials if trial.curve]
-        with picture(Path(path), panels=3 if self.score else 2) as panels:
+        drawn = [(trial, _COLOURS[n % len(_COLOURS)]) for n, trial in enumerate(t for t in self.trials if t.curve)]
+        with picture(Path(path), panels=5 if self.score else 4) as panels:
             for position, label in enumerate(("updates", "seconds")):
                 axes = panels[position]
-                for number, trial in enumerate(drawn):
+                for trial, colour in drawn:
                     points = [(point[position], point[2]) for point in trial.curve]
-                    look: dict[str, Any] = {
-                        "color": _COLOURS[number % len(_COLOURS)],
-                        "linewidth": 1.8,
-                        "marker": "o" if len(points) < 2 else "",
-                    }
+                    look: dict[str, Any] = {"color": colour, "linewidth": 1.8, "marker": "o" if len(points) < 2 else ""}
                     axes.plot(*zip(*points, strict=True), label=trial.through, **look)
                 if chance is not None:
                     axes.axhline(chance, color=INK, linewidth=1.2, linestyle=(0, (5, 4)), label=f"no memory {chance:.3g}")
@@ -108,14 +106,35 @@ class Comparison:
                 axes.set_xlim(0)
                 axes.set_ylabel(f"loss ({self.unit})" if self.unit else "loss")
             if self.score:
-                for number, trial in enumerate(drawn):
+                for trial, colour in drawn:
                     points = [(update, value) for update, _, value in trial.scored]
-                    panels[2].plot(*zip(*points, strict=True), color=_COLOURS[number % len(_COLOURS)], linewidth=1.8)
+                    panels[2].plot(*zip(*points, strict=True), color=colour, linewidth=1.8)
                 panels[2].set_xlabel("updates")
                 panels[2].set_xlim(0)
                 panels[2].set_ylim(0, 1.02)
                 panels[2].set_ylabel(self.score)
+            peaks = [(colour, trial.peak / 2**20, shown(trial.peak)) for trial, colour in drawn if trial.peak is not None]
+            _bars(panels[-2], [peaks], "peak memory (MiB)")
+            known = [(colour, trial.gradient) for trial, colour in drawn if trial.gradient is not None]
+            bias = [(colour, found.bias, f"bias {_bias(found)}") for colour, found in known]
+            scatter = [(colour, found.variance**0.5, f"σ {found.variance**0.5:.2g}") for colour, found in known]
+            _bars(panels[-1], [bias, scatter], "of the gradient, by ‖G‖: bias, and scatter σ (pale)")
             finish(panels)
+
+
+def _bars(axes: Any, groups: list[list[tuple[str, float, str]]], label: str) -> None:
+    """One bar for each (colour, length, words), from above, those of each group beside each other; later groups are paler."""
+    height = 0.8 / len(groups)
+    for number, group in enumerate(groups):
+        for place, (colour, length, words) in enumerate(group):
+            at = place + number * height
+            axes.barh(at, length, height=0.9 * height, color=colour, alpha=0.45 if number else 1.0)
+            axes.annotate(words, (length, at), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color=INK)
+    axes.set_yticks([])
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.set_xlim(0)
+    axes.set_xlabel(label)
 
 
 def compare(
@@ -183,9 +202,7 @@ def compare(
         if score is not None and (not scored or scored[-1][0] != result.updates):
             scored.append((result.updates, result.seconds, score(twin.eval())))
         curve = [(line["update"], line["seconds"], line["loss"]) for line in lines]
-        trials.append(
-            Trial(str(strategy), curve, scored, result.best, result.updates, result.last.get("steps", 0), result.seconds)
-        )
+        trials.append(Trial(str(strategy), curve, scored, result.best, result.updates, result.steps, result.seconds))
         at = at or twin
     if at is None:
         raise ValueError("; ".join(f"{trial.through}: {trial.failed}" for trial in trials))

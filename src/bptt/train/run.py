@@ -50,7 +50,7 @@ class Result:
 
     ``reason`` it stopped: ``"epochs"``, ``"updates"``, ``"seconds"`` or ``"patience"``. ``best``: the least validation loss per
     target (or the greatest value of `Validation.by`), after ``best_update``; ``None`` without validation. ``history``: every
-    line of the log.
+    line of the log. ``steps``: those seen.
     """
 
     reason: str
@@ -60,6 +60,7 @@ class Result:
     best: float | None
     best_update: int | None
     history: list[Line]
+    steps: int
 
     @property
     def last(self) -> Line:
@@ -182,7 +183,7 @@ class Run:
         finally:
             display.close()
         at = loop.at
-        return Result(reason, at.update, at.epoch, at.seconds, at.best, at.best_update, loop.telling.log.lines)
+        return Result(reason, at.update, at.epoch, at.seconds, at.best, at.best_update, loop.telling.log.lines, at.steps)
 
     def evaluate(self, data: Any) -> Score:
         """The loss of the model as it is over a sequence, or over an epoch of a source, in evaluation mode."""
