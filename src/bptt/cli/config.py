@@ -53,7 +53,19 @@ STORAGE = Annotated[
                  "folder, unless given.", rich_help_panel="Run", show_default=False, metavar="ADDRESS"),
 ]  # fmt: skip
 
-_MANY: dict[str, Any] = {"seeds": SEEDS, "search": SEARCH, "search_minutes": SEARCH_MINUTES, "storage": STORAGE}
+TIMEOUT = Annotated[
+    float | None,
+    typer.Option("--timeout", min=0.1, help="Of several processes: seconds until one that does not answer ends the others. "
+                 "[dim]\\[600][/dim]", rich_help_panel="Run", show_default=False, metavar="X"),
+]  # fmt: skip
+
+_MANY: dict[str, Any] = {
+    "seeds": SEEDS,
+    "search": SEARCH,
+    "search_minutes": SEARCH_MINUTES,
+    "storage": STORAGE,
+    "timeout": TIMEOUT,
+}
 PANELS = ("Data", "Alarm", "Network", "Through time", "Training", "Run")
 """The groups of settings in the order in which help texts show them."""
 
@@ -61,7 +73,7 @@ PANELS = ("Data", "Alarm", "Network", "Through time", "Training", "Run")
 def with_options(command: Callable[..., None], settings: type[Settings], seeds: bool = False) -> Callable[..., None]:
     """``command(out, config, sets, many, chosen)`` as a function with one option for every setting; not given is ``None``.
 
-    ``many``: those of ``seeds``, ``search``, ``search_minutes`` and ``storage`` that were given.
+    ``many``: those of ``seeds``, ``search``, ``search_minutes``, ``storage`` and ``timeout`` that were given.
     """
 
     def run(**given: Any) -> None:

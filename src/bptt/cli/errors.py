@@ -12,6 +12,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from bptt.cli.launch import speaks
+
 MISUSE = (ValueError, TypeError, ImportError)
 MISUSE_OF_FILES = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 FAILED = ("Diverged", "BadCheckpoint")  # by name, as naming the classes would import torch
@@ -52,7 +54,9 @@ class Group(TyperGroup):
                 raise
             if type(error).__name__ == "NoArgsIsHelpError":
                 sys.exit(2)  # the help has been shown
-            print(f"bptt: {line(error)}", file=sys.stderr)
+            added = speaks(error)
+            if added is not None:
+                print(f"bptt: {line(error)}{added}", file=sys.stderr, flush=True)
             sys.exit(exit_code(error))
         sys.exit(code if isinstance(code, int) else 0)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bptt.cli.launch import leads
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -19,11 +21,12 @@ def examples(*lines: tuple[str, str]) -> str:
 
 
 def console() -> Console:
-    """Standard output; plain and unwrapped where it is not a terminal."""
+    """Standard output; plain and unwrapped where it is not a terminal, and silent in all processes of a run but the first."""
     from rich.console import Console
 
-    made = Console(highlight=False)
-    return made if made.is_terminal else Console(highlight=False, width=200, soft_wrap=True)
+    quiet = not leads()
+    made = Console(highlight=False, quiet=quiet)
+    return made if made.is_terminal else Console(highlight=False, width=200, soft_wrap=True, quiet=quiet)
 
 
 def table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from bptt.cli.errors import Group
+from bptt.cli.launch import TIMEOUT, joined, size
 from bptt.cli.say import examples
 from bptt.tasks.config import option
 from bptt.tasks.registry import Entry, entry, tasks
@@ -54,6 +56,14 @@ def _command(task: Entry) -> TyperCommand:
 
 def _trainer(task: Entry) -> Callable[..., None]:
     def train(out: Path | None, config: Path | None, sets: list[str], many: dict[str, Any], chosen: dict[str, Any]) -> None:
+        timeout = many.pop("timeout", TIMEOUT)
+        if size() > 1 and many:
+            raise ValueError(
+                f"{option(next(iter(many)))} makes runs of one process each: start the command by itself, without torchrun; "
+                "with one --out also several times"
+            )
+        if size() > 1 and out is None and int(os.environ.get("TORCHELASTIC_MAX_RESTARTS") or 0):
+            raise ValueError("a run that is started again (--max-restarts) has to be found: say where it is, --out FOLDER")
         if "search" in many:
             if "seeds" in many:
                 raise ValueError("--search and --seeds are two kinds of many runs: search first, then train the best settings")
@@ -71,6 +81,7 @@ def _trainer(task: Entry) -> Callable[..., None]:
             return
         from bptt.cli.training import begin_or_go_on
 
-        begin_or_go_on(task, out, config, sets, chosen)
+        with joined(timeout):
+            begin_or_go_on(task, out, config, sets, chosen)
 
     return train

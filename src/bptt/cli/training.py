@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import typer
+
+from bptt.cli.launch import leads
 from bptt.cli.say import console, show
 from bptt.cli.threads import use_threads
 from bptt.tasks.config import TrainingSettings, build, gather, names_a_file, option, spelled
@@ -17,6 +20,7 @@ from bptt.tasks.task import NothingHeldOut, Task, Trained, settings_in, settings
 from bptt.train import Diverged, Interrupted, Result, read_config
 from bptt.train.folder import FolderInUse
 from bptt.train.moment import Callback
+from bptt.train.processes import processes
 from bptt.train.progress import clock
 
 
@@ -26,7 +30,8 @@ def begin_or_go_on(task: Entry, out: Path | None, config: Path | None, sets: lis
     assert issubclass(kind, TrainingSettings)
     given = gather(kind, file=config, sets=sets, options=chosen)
     settings: TrainingSettings
-    if out is not None and _holds_something(out):
+    together = processes()
+    if out is not None and together.first(lambda: _holds_something(out)):
         settings = _stored(task, out, given)
     else:
         if out is not None and "data" not in given:
@@ -35,11 +40,11 @@ def begin_or_go_on(task: Entry, out: Path | None, config: Path | None, sets: lis
     if out is not None:
         return train(task.load_task(), settings, out)
     while True:
-        folder = free_folder(task.name, str(chosen.get("data") or getattr(settings, "data", "")))
+        folder = together.first(lambda: free_folder(task.name, str(chosen.get("data") or getattr(settings, "data", ""))))
         try:
             return train(task.load_task(), settings, folder)
         except FolderInUse:  # another run was started at the same moment, and took that name first
-            if folder.exists():
+            if folder.exists() and together.size == 1:
                 continue
             raise
 
@@ -50,7 +55,10 @@ def train(
     folder: Path,
     callbacks: Callable[[Task], Sequence[Callback]] = lambda task: (),  # noqa: ARG005
 ) -> Trained:
-    """Trains to the end, shows the report, and gives the trained model; ``callbacks(task)`` are called on the way."""
+    """Trains to the end, shows the report, and gives the trained model; ``callbacks(task)`` are called on the way.
+
+    Of several processes, only the first one comes back; the others end when the training does.
+    """
     use_threads(settings.threads)
     out = console()
     task = kind(settings, folder)
@@ -60,13 +68,16 @@ def train(
     try:
         result = task.fit(folder, callbacks=callbacks(task))
     except Interrupted:
-        print(f"bptt train {kind.name} --out {folder}", file=sys.stderr)
+        if leads():
+            print(f"bptt train {kind.name} --out {folder}", file=sys.stderr)
         raise
     except Diverged:
-        if (folder / "config.json").exists():
+        if leads() and (folder / "config.json").exists():
             slower = spelled(task.settings, start=folder, lr=f"{settings.lr / 4:g}")
             print(f"to begin another run with its best weights, more slowly:\nbptt train {kind.name} {slower}", file=sys.stderr)
         raise
+    if not leads():
+        raise typer.Exit
     out.print(f"\n{_told(result, getattr(task.loss, 'unit', ''), kind.judged_by)}\n", markup=False, soft_wrap=True)
     trained = kind.open(folder)
     try:
@@ -116,8 +127,8 @@ def _holds_something(folder: Path) -> bool:
     return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
-def _stored(task: Entry, folder: Path, given: Mapping[str, tuple[Any, str]]) -> TrainingSettings:
-    """The settings kept in the folder, with what may change as given now; refuses what may not."""
+def _in(task: Entry, folder: Path) -> tuple[dict[str, Any], TrainingSettings]:
+    """The settings kept in the folder, as they stand there and as they are read."""
     if not folder.is_dir():
         raise ValueError(f"{folder} is a file; --out expects a folder for the run")
     name, stored = settings_of(read_config(folder), folder)
@@ -125,7 +136,13 @@ def _stored(task: Entry, folder: Path, given: Mapping[str, tuple[Any, str]]) -> 
         raise ValueError(f"{folder} holds a run of task {name!r}: bptt train {name} --out {folder}, or another --out")
     kind = task.load_settings()
     assert issubclass(kind, TrainingSettings)
-    before = settings_in(folder, name, kind)
+    return stored, settings_in(folder, name, kind)
+
+
+def _stored(task: Entry, folder: Path, given: Mapping[str, tuple[Any, str]]) -> TrainingSettings:
+    """The settings kept in the folder, with what may change as given now; refuses what may not."""
+    stored, before = processes().first(lambda: _in(task, folder))
+    kind = type(before)
     kept = {key: (value, f"in {folder}") for key, value in stored.items()}
     settings = build(kind, kept | dict(given))
     moved = kind.files - TrainingSettings.files  # what the first weights were is no file that may lie elsewhere
@@ -141,7 +158,7 @@ def _stored(task: Entry, folder: Path, given: Mapping[str, tuple[Any, str]]) -> 
     for key in moved - given.keys():
         if names_a_file(path := getattr(settings, key)) and not Path(path).exists():
             raise FileNotFoundError(
-                f"the file of this run, {path}, is no longer there: say where it is now, bptt train {name} --out {folder} "
+                f"the file of this run, {path}, is no longer there: say where it is now, bptt train {task.name} --out {folder} "
                 f"{option(key)} FILE"
             )
     return settings

@@ -161,7 +161,7 @@ class Task(ABC):
             observe=given.observe or None,
         )
         result = run.fit(epochs=given.epochs, seconds=given.minutes * 60 if given.minutes else None)
-        if not (folder / self.artifact).exists():  # of a complete run, which saves nothing more
+        if run.processes.leads and not (folder / self.artifact).exists():  # of a complete run, which saves nothing more
             write_atomic(folder / self.artifact, json.dumps(self.fitted(), ensure_ascii=False).encode() + b"\n")
         return result
 

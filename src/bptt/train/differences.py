@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def differences_of(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+def differences_of(
+    there: Mapping[str, Any], here: Mapping[str, Any], where: tuple[str, str] = ("in the folder", "now")
+) -> list[str]:
     """What two records disagree in, in words; ``config["session"]`` and the version of bptt may differ."""
+    first, second = where
     tasks = [record["config"].get("task") for record in (there, here)]
     if tasks[0] != tasks[1]:
-        return [f"task: {tasks[0]!r} in the folder, {tasks[1]!r} now"]
+        return [f"task: {tasks[0]!r} {first}, {tasks[1]!r} {second}"]
     old, new = (_flat(record) for record in (there, here))
     names = [name for name in dict.fromkeys([*old, *new]) if old.get(name, _ABSENT) != new.get(name, _ABSENT)]
-    lines = [f"{name}: {_shown(old, name)} in the folder, {_shown(new, name)} now" for name in names]
+    lines = [f"{name}: {_shown(old, name)} {first}, {_shown(new, name)} {second}" for name in names]
     return lines if len(lines) <= 8 else [*lines[:7], f"… and {len(lines) - 7} more"]
 
 

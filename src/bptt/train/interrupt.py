@@ -32,10 +32,11 @@ class Interrupted(SystemExit):
 class Interruption:
     """Takes SIGINT and SIGTERM while it is entered, in the main thread; ``signal`` is the one that came, or ``None``.
 
-    The second one finds the handlers of before, and so stops at once.
+    The second one finds the handlers of before, and so stops at once. ``tells``: says that it will stop.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tells: bool = True) -> None:
+        self._tells = tells
         self.signal: int | None = None
         self._before: dict[int, _Handler] = {}
 
@@ -51,6 +52,8 @@ class Interruption:
     def _taken(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of handlers
         self.signal = number
         self._put_back()
+        if not self._tells:
+            return
         # Not print: this may interrupt a print.
         with contextlib.suppress(OSError, ValueError):
             os.write(sys.stderr.fileno(), b"\nstopping after this window, once it is saved; again: at once\n")

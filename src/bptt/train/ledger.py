@@ -91,5 +91,10 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
 
 
+def seed_of(seed: int, rank: int) -> int:
+    """The seed of one of several processes: ``seed`` itself for the first, others for the rest, so that no two draw alike."""
+    return seed if rank == 0 else int(np.random.SeedSequence([seed, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
 def _plain(value: Any) -> int | float:
     return float(value) if isinstance(value, float) else int(value)

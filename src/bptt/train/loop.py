@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from bptt.executor import Backprop, backprop
 from bptt.observe.every import Observer
-from bptt.train.checkpoint import Checkpoint, weights_from
+from bptt.train.agreed import agreed
+from bptt.train.checkpoint import Checkpoint
 from bptt.train.divergence import in_training, in_validation
+from bptt.train.exchange import Exchange, Told
 from bptt.train.feed import length_of, windows_of, with_end
 from bptt.train.interrupt import Interrupted, Interruption
-from bptt.train.ledger import Ledger, aside, random_state, seed_all, set_random_state
+from bptt.train.keeping import Keeping
+from bptt.train.ledger import Ledger, aside, seed_all, seed_of
 from bptt.train.optimize import Moment as ScheduleMoment, make_schedule
 from bptt.train.pace import Pace
 from bptt.train.progress import Display
@@ -37,18 +42,19 @@ class Loop:
         self._trained = [p for group in run.optimizer.param_groups for p in group["params"]]
         self.pace = Pace(budget, budget.total_updates(windows_of(run.source, run.through)))
         self.telling = Telling(run, self.at, self.pace, display)
-        self._schedule: LRScheduler | None
+        self.schedule: LRScheduler | None
         self._stepped: ScheduleMoment | None
-        self._schedule, self._stepped = make_schedule(
+        self.schedule, self._stepped = make_schedule(
             run.schedule, run.optimizer, self.pace.updates, self._time_spent if budget.seconds else None
         ) or (None, None)
         if self._stepped == "validation" and run.validation is None:
             raise ValueError("the schedule waits for a validation loss: give validation=, or choose another schedule")
         self._observer: Observer | None = None
-        self._windows: Backprop | None = None  # of the sequence under way
-        self._within: dict[str, Any] | None = None
-        self._random: dict[str, Any] | None = None
-        self._saved_update, self._saved_at = -1, 0.0
+        self.sequence: Any = None  # the one under way, and its windows
+        self.windows: Backprop | None = None
+        self._exchange = Exchange(run.processes, self._trained, run.reduction)
+        self._told = Told(0.0, 0)
+        self.keeping = Keeping(self)
 
     def start(self, newest: Checkpoint | None) -> str | None:
         """Begins, or goes on from ``newest``; why no update is to follow, or ``None``."""
@@ -56,46 +62,38 @@ class Loop:
         self.telling.open(None if newest is None else newest.train["lines"])
         if newest is None:
             self.telling.rewind(0, 0)
-            if run.seed is not None:
-                seed_all(run.seed)
+            self._begin()
         else:
-            self._resume(newest)
+            self.keeping.resume(newest)
         reason = self.stopped()
         if newest is not None and reason is None:
             self.telling.rewind(newest.train["lines"], newest.update)
         for parameter in self._parameters:
             parameter.grad = None
-        self._saved_at = time.perf_counter()
+        self.keeping.begin()
         self._observer = run.make_observer(self.at.update)
         self.pace.begin(self.at)
         return reason
 
-    def _resume(self, checkpoint: Checkpoint) -> None:
-        """Makes everything as it was at ``checkpoint``, but for the log."""
-        run, saved = self.run, checkpoint.train
-        run.model.load_state_dict(checkpoint.weights)
-        run.optimizer.load_state_dict(saved["optimizer"])
-        if self._schedule is not None:
-            self._schedule.load_state_dict(saved["schedule"])
-        self.at.load_state_dict(saved["ledger"])
-        self._within, self._random = saved["within"], saved["random"]
-        set_random_state(self._random)
-        self._saved_update = self.telling.resumed_at = checkpoint.update
-        self.telling.lr = float(run.optimizer.param_groups[0]["lr"])
-        run.store.write_record(run.record)
-        run.store.name_best(self.at.best_update, self.at.best)
-        if saved["limits"] != self._limits() and run.needs_total:
-            self.display.say("the limits are others than before: the schedule now runs over those of now")
-        for name, now in environment().items():
-            if saved["environment"].get(name) != now:
-                self.display.say(f"{name}: {now}, before {saved['environment'].get(name)}: the last bits may differ")
+    def _begin(self) -> None:
+        """The same weights in all processes, and in each random numbers of its own."""
+        run, processes = self.run, self.run.processes
+        if processes.size > 1:
+            processes.take_over([value for value in run.model.state_dict().values() if isinstance(value, Tensor)])
+        seed = run.seed
+        if seed is None and processes.size > 1:
+            seed = processes.first(torch.initial_seed)
+            if processes.leads:
+                return
+        if seed is not None:
+            seed_all(seed_of(seed, processes.rank))
 
     def train(self) -> str:
         """Runs until the budget is spent, and says by what."""
         run, at = self.run, self.at
         while True:
             epoch = at.epoch
-            for given in run.source.epoch(epoch, start=at.sequence):
+            for given in run.feed.epoch(epoch, start=at.sequence):
                 sequence = with_end(given)
                 windows = self._open(sequence)
                 seen = at.sequence
@@ -125,51 +123,56 @@ class Loop:
         """Closes what is open; the folder may be given back."""
         self.telling.close()
 
+    def rows(self) -> int:
+        """How many rows of the sequence under way are this process's; told of several processes alone."""
+        return getattr(self.run.feed, "own", 0)
+
     def _open(self, sequence: Any) -> Backprop:
         run = self.run
-        windows = backprop(
+        self.sequence = sequence
+        self.windows = backprop(
             run.model,
             run.loss,
             sequence,
-            through=run.through.of_sequence(self.at.epoch * run.source.sequences + self.at.sequence),
-            reduction=run.reduction,
-            resume=self._within,
+            through=agreed(run.through.of_sequence(self.at.epoch * run.source.sequences + self.at.sequence), run.processes),
+            reduction=run.reduction if run.processes.size == 1 else "sum",
+            resume=self.keeping.place(sequence),
             check_finite=False,  # it is refused with more to say
         )
-        if self._random is not None:
-            set_random_state(self._random)  # opening a sequence in its middle may have drawn numbers
-            self._random = None
-        self._windows, self._within = windows, None
-        return windows
+        self.keeping.put_back_random()
+        return self.windows
 
     def _step(self, window: Window) -> None:
         run, at = self.run, self.at
-        loss, norm = float(window.loss), run.clip(self._trained)
+        self._told = told = self._exchange(window, self.rows(), self.interruption.signal, self.pace.seconds())
+        loss, norm = told.loss, run.clip(self._trained)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise in_training(run, at, self.telling, window, loss, norm, self._saved_update)
-        if window.count:  # without a target there is no gradient, and momentum alone should not move the weights
+            where = next((each for each in run.processes.every(window.not_finite) if each is not None), None)
+            window = dataclasses.replace(window, not_finite=where)
+            raise in_training(run, at, self.telling, window, loss, norm, self.keeping.update)
+        if told.count:  # without a target there is no gradient, and momentum alone should not move the weights
             run.optimizer.step()
         for parameter in self._parameters:
             parameter.grad = None
         if self._observer is not None:
             self._observer.saw(norm)
         telling = self.telling
-        telling.lr, telling.norm, telling.loss = float(run.optimizer.param_groups[0]["lr"]), norm, loss / max(window.count, 1)
-        if window.count:
+        telling.lr, telling.norm, telling.loss = float(run.optimizer.param_groups[0]["lr"]), norm, loss / max(told.count, 1)
+        if told.count:
             self._reschedule("update")
         at.update += 1
         at.steps += window.steps
-        at.targets += window.count
+        at.targets += told.count
         at.loss += loss
-        at.count += window.count
-        self.pace.saw(window.count)
+        at.count += told.count
+        self.pace.saw(told.count)
 
     def _advance(self, window: Window, sequence: Any) -> None:
         """Where to go on after this window, if this sitting ends here."""
         at = self.at
         if window.stop != length_of(sequence):
             return
-        self._windows = None
+        self.windows = None
         at.sequence += 1
         if at.sequence >= self.run.source.sequences:
             at.epoch, at.sequence = at.epoch + 1, 0
@@ -177,7 +180,7 @@ class Loop:
     def _after_update(self, epoch_over: bool) -> str | None:
         """All that lies between two updates; why no other one follows, or ``None``."""
         run, at = self.run, self.at
-        at.seconds = self.pace.seconds()
+        at.seconds = self.pace.seconds() if self._told.seconds is None else self._told.seconds
         if at.update % run.logs.every == 0 or epoch_over:
             self.telling.training(epoch_over)
         if self._observer is not None and self._observer.due(at.update):
@@ -196,10 +199,10 @@ class Loop:
         reason = self.stopped()
         if reason is not None:
             self._finish(epoch_over)
-        elif self.interruption.signal is not None:
-            self.interrupted(self.interruption.signal)
-        elif improved or self._save_due():
-            self.save()
+        elif self.asked_to_stop is not None:
+            self.interrupted(self.asked_to_stop)
+        elif improved or self.keeping.due():
+            self.keeping.save()
         return reason
 
     def _finish(self, epoch_over: bool) -> None:
@@ -217,7 +220,7 @@ class Loop:
         at.loss, at.count = before
         if self._observer is not None and (why := self._observer.unseen(at.update)) is not None:
             self.display.say(why)
-        self.save(lines=saved)
+        self.keeping.save(lines=saved)
 
     def interrupted(self, signal: int) -> None:
         """Saves and ends, as the signal asks.
@@ -225,36 +228,15 @@ class Loop:
         **Raises** `Interrupted`, always.
         """
         at = self.at
-        self.save()
+        self.keeping.save()
         raise Interrupted(
             signal, f"interrupted after update {at.update} (epoch {at.epoch + 1}), and saved: {self.run.how_to_go_on}"
         )
 
-    def save(self, lines: int | None = None) -> None:
-        """A checkpoint of the present update; nothing where there is one."""
-        run, at = self.run, self.at
-        if at.update == self._saved_update:
-            return
-        with self.pace.pause():
-            train = {
-                "ledger": at.state_dict(),
-                "within": None if self._windows is None else self._windows.state_dict(),
-                "optimizer": run.optimizer.state_dict(),
-                "schedule": None if self._schedule is None else self._schedule.state_dict(),
-                "random": random_state(run.model),
-                "lines": self.telling.log.saved() if lines is None else lines,
-                "limits": self._limits(),
-                "environment": environment(),
-            }
-            checkpoint = Checkpoint(at.update, weights_from(run.model), train, at.best_update)
-            run.store.save(checkpoint, run.record, at.best, run.saving.keep)
-        self._saved_update, self._saved_at = at.update, time.perf_counter()
-
-    def _save_due(self) -> bool:
-        saving, since = self.run.saving, self.at.update - self._saved_update
-        if self._saved_update < 0 or (saving.updates is not None and since >= saving.updates):
-            return True
-        return saving.seconds is not None and time.perf_counter() - self._saved_at >= saving.seconds
+    @property
+    def asked_to_stop(self) -> int | None:
+        """The signal that this process was sent, or, of several, that one of them had been sent by the newest update."""
+        return self.interruption.signal if self.run.processes.size == 1 else self._told.signal
 
     def _validate(self, epoch_over: bool, steers: bool) -> bool:
         """Validates; whether it is the best so far."""
@@ -262,9 +244,9 @@ class Loop:
         assert run.validation is not None
         with self.pace.pause(), aside(run.model):
             score = run.evaluate(run.validation.data)
-            metrics = run.validation.metrics(run.model) if run.validation.metrics is not None else {}
+            metrics = self._metrics(run.validation.metrics)
         if not math.isfinite(score.mean):
-            raise in_validation(run, at, self.telling, score.mean, self._saved_update)
+            raise in_validation(run, at, self.telling, score.mean, self.keeping.update)
         decides = score.mean if run.validation.by is None else float(metrics[run.validation.by])
         improved = run.validation.better(decides, at.best)
         if improved:
@@ -281,19 +263,14 @@ class Loop:
         assert self.budget.seconds is not None
         return self.at.seconds / self.budget.seconds
 
-    def _limits(self) -> list[float | None]:
-        return [self.pace.updates, self.budget.seconds]
+    def _metrics(self, measure: Callable[[nn.Module], Mapping[str, float]] | None) -> Mapping[str, float]:
+        return {} if measure is None else self.run.processes.first(lambda: dict(measure(self.run.model)))
 
     def _reschedule(self, moment: ScheduleMoment, validation: float | None = None) -> None:
-        if self._schedule is None or self._stepped != moment:
+        if self.schedule is None or self._stepped != moment:
             return
-        if isinstance(self._schedule, ReduceLROnPlateau):
+        if isinstance(self.schedule, ReduceLROnPlateau):
             assert validation is not None
-            self._schedule.step(validation)
+            self.schedule.step(validation)
         else:
-            self._schedule.step()
-
-
-def environment() -> dict[str, Any]:
-    """What the last bits of a computation may depend on."""
-    return {"torch": torch.__version__, "threads": torch.get_num_threads()}
+            self.schedule.step()

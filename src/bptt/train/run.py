@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from bptt.evaluation import evaluate
 from bptt.executor import Loss, Reduction
 from bptt.observe.every import Every, Observer, asked_of
 from bptt.through import Full, Strategy
+from bptt.train.checkpoint import Checkpoint
 from bptt.train.clip import Clip
 from bptt.train.feed import as_source
 from bptt.train.folder import FORMAT, RESERVED, Record, RunFolder, package_version
@@ -27,8 +29,10 @@ from bptt.train.loop import Loop
 from bptt.train.memory import Memory, Store
 from bptt.train.moment import Callback
 from bptt.train.optimize import Schedule, describe_optimizer, make_optimizer, needs_total
+from bptt.train.processes import check_alike, processes
 from bptt.train.progress import make_display
 from bptt.train.settings import Budget, Logs, Saving, Validation
+from bptt.train.shards import sharded
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,10 @@ class Run:
       in the folder as soon as there is a checkpoint, and stay as they were first.
     - ``observe``: how often to look at the gradient on its way back, as `bptt.observe.every` or in updates.
 
+    Where torch.distributed has a process group, its processes make this same run together: each is given all the data, keeps
+    its own rows of every sequence, and steps with the gradient of all rows; the first one writes, shows and calls callbacks
+    and metrics, which must not change the model. All of them call `fit` and `evaluate`.
+
     **Raises** ``TypeError`` or ``ValueError`` for what cannot be trained, before anything is written.
     """
 
@@ -125,7 +133,9 @@ class Run:
             raise TypeError(f"through must be a strategy such as bptt.Truncated(k1=20), got {through!r}")
         if reduction not in ("sum", "mean", "rows"):
             raise ValueError(f"reduction must be 'sum', 'mean' or 'rows', got {reduction!r}")
+        self.processes = processes()
         self.model, self.loss, self.source = model, loss, as_source(data)
+        self.feed = sharded(self.source, self.processes)
         self.through: Strategy = through or Full()
         self.reduction: Reduction = reduction
         self.optimizer = _optimizer(optimizer, model, lr)
@@ -139,7 +149,8 @@ class Run:
         self.callbacks = tuple(callbacks)
         self.seed = seed
         self.config = _config(config)
-        self.store: Store = Memory() if folder is None else RunFolder(folder, _artifacts(artifacts))
+        kept = _artifacts(artifacts)
+        self.store: Store = Memory() if folder is None or not self.processes.leads else RunFolder(folder, kept)
         if self.logs.tensorboard and folder is None:
             raise ValueError("Logs(tensorboard=True) needs a folder to write to: Run(..., folder='runs/name')")
         if self.logs.tensorboard:
@@ -159,26 +170,32 @@ class Run:
         Ctrl-C or SIGTERM lets the present window finish and saves the run; a second one stops at once.
 
         **Raises** `Interrupted`; `Diverged` where the loss or the gradient is no longer finite; `FolderError` where the folder
-        cannot serve; `BadCheckpoint`; ``ValueError`` without any limit.
+        cannot serve; `BadCheckpoint`; ``ValueError`` without any limit, and where processes do not make the same run; of
+        several processes, `Lost` and `Elsewhere` where another one failed.
         """
         budget = Budget(epochs, updates, seconds)
         if not budget and (self.validation is None or self.validation.patience is None):
             raise ValueError("say how long to train: fit(epochs=…), fit(updates=…) or fit(seconds=…)")
-        display = make_display(self.logs.progress)
-        interruption = Interruption()
+        every = None if self.validation is None else [self.validation.every, self.validation.patience]
+        check_alike(self.processes, {**self.record, "limits": str(budget), "saving": str(self.saving), "validates": every})
+        leads = self.processes.leads
+        display = make_display(self.logs.progress and leads)
+        interruption = Interruption(leads)
         try:
             loop = Loop(self, budget, display, interruption)
-            with self.store.held(self.record) as newest:
+            with self._held() as newest:
                 try:
                     with interruption:
                         reason = self._train(loop, newest, display)
                 finally:
                     loop.close()
                 if self.validation is not None and self.validation.keep_best and loop.at.best_update is not None:
-                    self.model.load_state_dict(self.store.weights(loop.at.best_update))
+                    best = loop.at.best_update
+                    self.model.load_state_dict(self.processes.first(lambda: self.store.weights(best)))
         except Interrupted as interrupted:
             display.close()
-            print(interrupted, file=sys.stderr, flush=True)
+            if leads:
+                print(interrupted, file=sys.stderr, flush=True)
             raise
         finally:
             display.close()
@@ -188,10 +205,11 @@ class Run:
     def evaluate(self, data: Any) -> Score:
         """The loss of the model as it is over a sequence, or over an epoch of a source, in evaluation mode."""
         loss, count = 0.0, 0
-        for sequence in as_source(data).epoch(0):
+        for sequence in sharded(as_source(data), self.processes).epoch(0):
             window = evaluate(self.model, self.loss, sequence)
             loss, count = loss + float(window.loss), count + window.count
-        return Score(loss, count)
+        loss, targets = self.processes.summed([loss, count])
+        return Score(loss, round(targets))
 
     @property
     def record(self) -> Record:
@@ -231,10 +249,10 @@ class Run:
 
     def make_observer(self, update: int) -> Observer | None:
         """What looks at the training after ``update``, where that was asked for."""
-        if self.observe is None:
+        if self.observe is None or not self.processes.leads:
             return None
         clip = self.clip.norm
-        return Observer(self.observe, self.model, self.loss, self.through, clip, lambda: next(self.source.epoch(0)), update)
+        return Observer(self.observe, self.model, self.loss, self.through, clip, lambda: next(self.feed.epoch(0)), update)
 
     def _train(self, loop: Loop, newest: Any, display: Any) -> str:
         reason = loop.start(newest)
@@ -247,9 +265,15 @@ class Run:
         if not self.model.training:
             self.model.train()
         reason = loop.train()
-        if loop.interruption.signal is not None:
-            loop.interrupted(loop.interruption.signal)
+        if loop.asked_to_stop is not None:
+            loop.interrupted(loop.asked_to_stop)
         return reason
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[Checkpoint | None]:
+        """The newest checkpoint, in every process; the first one holds the folder."""
+        with contextlib.ExitStack() as stack:
+            yield self.processes.first(lambda: stack.enter_context(self.store.held(self.record)))
 
 
 def _optimizer(given: Any, model: nn.Module, lr: float | None) -> Optimizer:

@@ -95,11 +95,14 @@ class Telling:
         if not self._run.callbacks:
             return
         line = self.log.lines[-1] if self.log.lines else {}
+        moment = Moment(event, self._run.model, self._at.update, self._at.epoch - epoch_over, line)
         with self._pace.pause(), aside(self._run.model):
-            moment = Moment(event, self._run.model, self._at.update, self._at.epoch - epoch_over, line)
-            for callback in self._run.callbacks:
-                if (text := callback(moment)) is not None:
-                    self.display.say(text)
+            self._run.processes.first(lambda: self._tell(moment))
+
+    def _tell(self, moment: Moment) -> None:
+        for callback in self._run.callbacks:
+            if (text := callback(moment)) is not None:
+                self.display.say(text)
 
     def progress(self) -> None:
         """Shows where the run stands, if it is time to."""
