@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bptt.tasks.forecast.score import score as score_forecast
+from bptt.tasks.forecast.score import measured, score as score_forecast
 from tests.cli.conftest import SMALL
 
 HOW = ["--hidden", "4", "--epochs", "1", "--history", "7", "--out", "run"]
@@ -36,7 +36,8 @@ def test_a_model_gone_astray_is_called_so_in_a_narrow_table(here, text, bptt):
 
 def remarks(truth, model, plain):
     made = np.full((4, 1, 1, 1), model)
-    return " ".join(score_forecast("x", ["level"], np.full((4, 1, 1), truth), made, [0.5], plain, np.ones(1)).remarks)
+    found = measured(np.full((4, 1, 1), truth), made, made[..., 0], plain, np.ones(1), np.ones(1), {})
+    return " ".join(score_forecast("x", ["level"], found, [0.5]).remarks)
 
 
 def test_a_forecaster_far_worse_than_all_is_called_so():

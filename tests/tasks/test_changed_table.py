@@ -116,10 +116,10 @@ def test_where_all_was_learned_only_newer_rows_can_be_measured_on(tmp_path):
 
 def test_a_cut_comes_back_from_json(tmp_path):
     task = task_of(write_series(tmp_path / "a.csv"))
-    cut = task.what.cut
+    cut = task.what.series[""].cut
     assert Cut.from_json(cut.to_json()) == cut
-    assert cut.find(task.table, "test") == (370, 420)
-    assert cut.knows(task.table)
+    assert cut.find(task.panel.first, "test") == (370, 420)
+    assert cut.knows(task.panel.first)
 
 
 def test_a_forecast_needs_no_more_rows_than_it_reads(run, tmp_path):

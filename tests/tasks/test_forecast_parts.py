@@ -4,10 +4,11 @@ import torch
 
 import bptt
 from bptt.data import Frequency, Table
-from bptt.tasks.forecast.baselines import Profile, forecasts, seasons_of
+from bptt.tasks.forecast.baselines import Plain, Profile, fit_smoothing, forecasts, seasons_of, smoothed
 from bptt.tasks.forecast.calendar import calendar, cycles, phase, steps_of, with_calendar
 from bptt.tasks.forecast.model import ForecastModel, Pinball
-from bptt.tasks.forecast.score import score
+from bptt.tasks.forecast.score import measured, score, score_many
+from bptt.tasks.forecast.spread import spread
 
 DAY = 86_400_000_000
 
@@ -42,11 +43,23 @@ def test_quantiles_never_cross_and_the_median_is_the_present_plus_a_change():
     torch.testing.assert_close(y[..., 2], x[:, :, None, :2].expand(6, 7, 4, 2))
 
 
+KINDS = [{}, {"lags": 3}, {"apart": True}, {"lags": 4, "apart": True, "point": "mean"}]
+
+
+def model_of(series=2, columns=1, horizon=3, **how):
+    """A model with a linear map of lags that is not zero, as it is at the beginning."""
+    model = ForecastModel(series + columns, series, horizon, hidden=5, dropout=0.0, **how).double()
+    if model.lagged is not None:
+        torch.nn.init.normal_(model.lagged.weight)
+    return model
+
+
 @pytest.mark.parametrize("norm", ["none", "window"])
 @pytest.mark.parametrize("change", [True, False])
-def test_no_step_sees_what_comes_after_it(norm, change):
-    model = ForecastModel(2, 1, 3, hidden=5, dropout=0.0, norm=norm, change=change).double()
-    x = torch.randn(9, 2, 2, dtype=torch.float64)
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_no_step_sees_what_comes_after_it(norm, change, kind):
+    model = model_of(norm=norm, change=change, **kind)
+    x = torch.randn(9, 2, 3, dtype=torch.float64)
     y, _ = model(x)
     later = x.clone()
     later[5:] += 100
@@ -56,13 +69,48 @@ def test_no_step_sees_what_comes_after_it(norm, change):
 
 
 @pytest.mark.parametrize("norm", ["none", "window"])
-def test_one_pass_is_any_two_passes(norm):
-    model = ForecastModel(2, 1, 3, hidden=5, dropout=0.0, norm=norm).double()
-    x = 50 + torch.randn(9, 2, 2, dtype=torch.float64)
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_one_pass_is_any_two_passes(norm, cell, kind):
+    model = model_of(norm=norm, cell=cell, **kind)
+    x = 50 + torch.randn(9, 2, 3, dtype=torch.float64)
     whole, _ = model(x)
     first, state = model(x[:4])
     second, _ = model(x[4:], state)
     torch.testing.assert_close(torch.cat([first, second]), whole, rtol=0, atol=1e-9)
+    torch.testing.assert_close(model(x[4:], state, last=True)[0], whole[-1:], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS[2:], ids=str)
+def test_a_series_read_alone_knows_nothing_of_the_others(kind):
+    model = model_of(norm="window", **kind)
+    x = torch.randn(9, 2, 3, dtype=torch.float64)
+    other = x.clone()
+    other[..., 1] += torch.randn(9, 2, dtype=torch.float64)
+    y, z = model(x)[0], model(other)[0]
+    assert torch.equal(y[..., 0, :], z[..., 0, :])
+    assert not torch.equal(y[..., 1, :], z[..., 1, :])
+    swapped = model(x[..., [1, 0, 2]])[0]
+    torch.testing.assert_close(swapped, y[..., [1, 0], :], rtol=0, atol=1e-12)
+
+
+def test_the_linear_map_of_lags_by_hand():
+    model = model_of(1, 0, 2, lags=2, change=False)
+    torch.nn.init.zeros_(model.head.weight)
+    model.lagged.weight.data = torch.tensor([[0.0, 1.0], [2.0, 0.5]], dtype=torch.float64)
+    x = torch.tensor([3.0, 5.0, 7.0], dtype=torch.float64).reshape(3, 1, 1)
+    y = model(x)[0][:, 0, :, 0, 2]
+    torch.testing.assert_close(y, torch.tensor([[3.0, 1.5], [5.0, 8.5], [7.0, 13.5]], dtype=torch.float64))
+
+
+def test_the_mean_is_learned_by_squared_error():
+    y, target = torch.randn(5, 2, 4), torch.randn(5, 2)
+    target[0, 0] = float("nan")
+    levels = (0.1, 0.5, 0.9)
+    wanted = Pinball(levels)(y[..., :3], target) + (y[..., 3] - target).nan_to_num(0).square().sum()
+    torch.testing.assert_close(Pinball(levels, mean=True)(y, target), wanted)
+    with pytest.raises(ValueError, match="3 quantiles and the mean need"):
+        Pinball(levels, mean=True)(y[..., :3], target)
 
 
 def test_with_window_norm_a_shift_of_the_series_shifts_the_forecast():
@@ -157,7 +205,7 @@ def test_each_baseline_by_hand():
     values = np.arange(40.0)
     table = table_of(values)
     origins = np.array([20, 21])
-    made = forecasts(table, origins, 9, {"week": 7}, [])
+    made = forecasts(table, origins, 9, Plain({"week": 7}))
     np.testing.assert_array_equal(made["persistence"][:, :, 0], [[20.0] * 9, [21.0] * 9])
     np.testing.assert_array_equal(made["a week ago"][0, :, 0], [14, 15, 16, 17, 18, 19, 20, 14, 15])
 
@@ -187,7 +235,7 @@ def test_seasons_need_two_of_them():
 
 def test_a_missing_value_is_never_a_forecast():
     values = np.array([1.0, 2.0, np.nan, 4.0, 5.0])
-    made = forecasts(table_of(values), np.array([2]), 2, {}, [])
+    made = forecasts(table_of(values), np.array([2]), 2, Plain({}))
     assert made["persistence"][0, :, 0].tolist() == [2.0, 2.0]
 
 
@@ -198,10 +246,103 @@ def test_figures_by_hand():
     truth = np.array([1.0, 2.0, np.nan, 4.0]).reshape(4, 1, 1)
     model = np.array([[0.0, 1.0, 2.0], [2.5, 3.0, 4.0], [0.0, 0.0, 0.0], [3.0, 4.0, 9.0]]).reshape(4, 1, 1, 3)
     plain = {"persistence": np.zeros((4, 1, 1))}
-    report = score("here", ["a"], truth, model, (0.1, 0.5, 0.9), plain, np.array([0.5]))
+    found = measured(truth, model, model[..., 1], plain, np.array([0.5]), np.ones(1), {})
+    report = score("here", ["a"], found, (0.1, 0.5, 0.9))
     found = report.figures["targets"]["a"]
     assert found["count"] == 3
     assert found["coverage"] == pytest.approx(2 / 3)
     assert found["scores"]["this model"] == pytest.approx({"mae": 1 / 3, "rmse": (1 / 3) ** 0.5, "mase": 2 / 3})
     assert found["scores"]["persistence"]["mae"] == pytest.approx(7 / 3)
     assert "below" in report.remarks[0]
+    low, middle, high = (np.maximum(q * e, (q - 1) * e) for q, e in zip((0.1, 0.5, 0.9), ERRORS, strict=True))
+    assert found["spreads"]["this model"]["pinball"] == pytest.approx(2 * np.concatenate([low, middle, high]).mean())
+    assert report.headline == {"MAE": found["scores"]["this model"]["mae"], "RMSE": pytest.approx((1 / 3) ** 0.5),
+                               "MASE": pytest.approx(2 / 3)}  # fmt: skip
+
+
+ERRORS = [np.array([1.0, -0.5, 1.0]), np.array([0.0, -1.0, 0.0]), np.array([-1.0, -2.0, -5.0])]
+
+
+def noisy(better):
+    """400 forecasts beside a plain one, with errors of the same kind times ``better``."""
+    rng = np.random.default_rng(0)
+    truth, zero = rng.normal(size=(400, 1, 2)), np.zeros((400, 1, 2))
+    point = truth - better * rng.permutation(truth)
+    return measured(truth, point[..., None], point, {"random walk": zero}, np.ones(2), np.array([1.0, 2.0]), {})
+
+
+def test_what_chance_alone_may_do_is_no_gain():
+    said = score("here", ["a", "b"], noisy(1.0), (0.5,)).remarks
+    assert all("nothing here is shown to beat random walk" in line for line in said)
+    said = score("here", ["a", "b"], noisy(0.5), (0.5,), "rmse").remarks
+    assert all("RMSE is" in line and "below" in line and "95 % interval of the difference" in line for line in said)
+    assert "ABOVE" in score("here", ["a", "b"], noisy(1.5), (0.5,)).remarks[0]
+
+
+def test_all_targets_together_are_in_units_of_their_deviations():
+    found = noisy(0.5)
+    report = score("here", ["a", "b"], found, (0.5,))
+    errors = (found.truth - found.made["this model"]) / np.array([1.0, 2.0])
+    assert report.figures["all"]["scores"]["this model"] == pytest.approx(
+        {"mse": np.square(errors).mean(), "mae": np.abs(errors).mean()}
+    )
+    assert set(report.headline) == {"MSE scaled", "MAE scaled"}
+
+
+def test_of_many_series_the_mean_of_each_counts():
+    one, other = np.full((1, 2, 1), 10.0), np.full((1, 1, 1), 2.0)
+    series = {
+        "x": measured(one, one[..., None] * 1.1, one * 1.1, {"persistence": one * 0}, np.ones(1), np.ones(1), {}),
+        "y": measured(other, other[..., None] * 0, other * 0, {"persistence": other}, np.full(1, 0.5), np.ones(1), {}),
+        "still": measured(other, other[..., None], other, {"persistence": other}, np.zeros(1), np.ones(1), {}),
+    }
+    report = score_many("here", ["v"], series, (0.5,))
+    found = report.figures["targets"]["v"]
+    assert found["series"] == 2
+    assert found["scores"]["this model"]["smape"] == pytest.approx((200 * 1 / 21 + 200) / 2)
+    assert found["scores"]["this model"]["mase"] == pytest.approx((1 + 4) / 2)
+    assert found["scores"]["persistence"]["smape"] == pytest.approx(100)
+    assert "1 series never changed" in report.remarks[1]
+
+
+def test_smoothing_by_hand_and_its_share_from_the_training_part():
+    values = np.array([[1.0], [3.0], [2.0], [6.0]])
+    np.testing.assert_allclose(smoothed(values, 1, np.array([0.5]))[:, 0], [1, 2, 2, 4])
+    np.testing.assert_allclose(smoothed(values, 2, np.array([0.5]))[:, 0], [1, 3, 1.5, 4.5])
+    rng = np.random.default_rng(0)
+    walk, noise = rng.normal(size=500).cumsum(), rng.normal(size=500)
+    found = fit_smoothing(np.stack([walk, noise], 1), [1, 7])
+    assert found["1"][0] > 0.7
+    assert found["1"][1] <= 0.05
+    table = table_of(walk)
+    made = forecasts(table, np.array([30]), 8, Plain({"week": 7}, (), {"1": (0.5,), "7": (0.2,)}))
+    level = smoothed(walk[:, None], 7, np.array([0.2]))[:, 0]
+    np.testing.assert_allclose(made["exponential smoothing, every week"][0, :, 0], [*level[24:31], level[24]])
+    np.testing.assert_allclose(made["exponential smoothing"][0, :, 0], smoothed(walk[:, None], 1, np.array([0.5]))[30, 0])
+
+
+@pytest.mark.parametrize("zero", [True, False])
+def test_intervals_of_plain_forecasts_are_of_the_training_part_and_see_nothing_that_comes(zero):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=900) * np.repeat([1.0, 3.0, 1.0], 300)
+    values = values if zero else values.cumsum()
+    origins = np.arange(600, 898)
+    plain = Plain({"week": 7}, zero=zero)
+    levels = (0.05, 0.5, 0.95)
+    made, spreads = spread(table_of(values), 600, origins, 2, plain, levels)
+    base = "random walk" if zero else "persistence"
+    late = spreads[f"{base}, as wide as of late"]
+    assert set(spreads) == set(made)
+    np.testing.assert_allclose(
+        np.diff(spreads[base][..., 0, :], axis=-1), np.diff(spreads[base][:1, :, 0], axis=-1).repeat(298, 0)
+    )
+    truth = values[origins[:, None] + np.arange(1, 3)]
+    inside = {label: ((truth > each[:, :, 0, 0]) & (truth < each[:, :, 0, -1])).mean() for label, each in spreads.items()}
+    assert abs(inside[f"{base}, as wide as of late"] - 0.9) < abs(inside[base] - 0.9)
+    changed = values.copy()
+    changed[750:] = 1e3
+    again = spread(table_of(changed), 600, origins, 2, plain, levels)[1]
+    for label, each in spreads.items():
+        np.testing.assert_array_equal(each[origins < 750], again[label][origins < 750])
+    assert not np.array_equal(late, again[f"{base}, as wide as of late"])
+    assert spread(table_of(values), 20, origins, 2, plain, levels)[1] == {}

@@ -34,7 +34,7 @@ def test_the_future_does_not_change_the_past(tmp_path, horizon):
         folder = tmp_path / f"run {name}"
         task.fit(folder, progress=False)
         trained = task.open(folder)
-        origins, quantiles = trained._forecasts(*trained._held_out(None, "test")[:2])
+        origins, quantiles = trained._forecasts(trained._held_out(trained._panel(None, {}), None, "test")[""])
         runs[name] = task, origins, quantiles
     (before, origins, made), (after, _, remade) = runs.values()
     assert before.fitted() == after.fitted()
@@ -52,7 +52,8 @@ def test_the_test_part_is_what_was_asked_for_and_every_row_of_it_is_forecast(tmp
     report = task.open(tmp_path / "run").evaluate()
     assert report.figures["targets"]["level"]["count"] == 50
     assert set(report.figures["targets"]["level"]["scores"]) == {
-        "this model", "persistence", "a week ago", "mean of the time of week",
+        "this model", "persistence", "persistence, as wide as of late", "a week ago", "mean of the time of week",
+        "exponential smoothing", "exponential smoothing, every week",
     }  # fmt: skip
 
 

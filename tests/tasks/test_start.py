@@ -21,9 +21,10 @@ def test_weights_and_scaling_are_those_of_the_first_run_and_all_else_is_fitted_a
     weights = load_weights(folder)
     assert all(weights[name].equal(value) for name, value in task.model.state_dict().items())
     assert task.model.training
-    assert task.what.scaler == before.what.scaler
-    assert task.what.naive != before.what.naive
-    assert task.what.cut.knows(task.table)
+    own, old = task.what.series[""], before.what.series[""]
+    assert own.scaler == old.scaler
+    assert own.naive != old.naive
+    assert own.cut.knows(task.panel.first)
     task.fit(tmp_path / "second", progress=False)
     again = type(task)(task.settings, tmp_path / "second")
     assert again.fitted() == task.fitted()

@@ -11,6 +11,7 @@ from bptt.data.encode import (
 )
 from bptt.data.grid import Frequency as Frequency
 from bptt.data.ngram import Baselines as Baselines, baselines as baselines
+from bptt.data.panel import Panel as Panel
 from bptt.data.piece import Piece as Piece
 from bptt.data.problems import (
     Adding as Adding,
@@ -24,8 +25,8 @@ from bptt.data.source import Source as Source
 from bptt.data.stream import Stream as Stream
 from bptt.data.subwords import Subwords as Subwords
 from bptt.data.table import Parts as Parts, Table as Table
-from bptt.data.tablefile import read_table as read_table
+from bptt.data.tablefile import read_panel as read_panel, read_table as read_table
 from bptt.data.text import read_text as read_text
 from bptt.data.vocabulary import Decoder as Decoder, UnknownCharacter as UnknownCharacter, Vocabulary as Vocabulary
-from bptt.data.windows import Windows as Windows
+from bptt.data.windows import Joined as Joined, Windows as Windows
 from bptt.data.words import Words as Words

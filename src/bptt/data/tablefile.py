@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bptt.data.assemble import Reading, assemble
 from bptt.data.cells import find_column, listed, numbers, read_cells
-from bptt.data.grid import Frequency, infer
-from bptt.data.missing import POLICIES, fill, first_missing
-from bptt.data.table import Table, show_time
+from bptt.data.missing import POLICIES
+from bptt.data.panel import Panel
+from bptt.data.table import Table
 from bptt.data.times import Times, join_times, looks_like_dates, parts_of_time, read_times
 
 if TYPE_CHECKING:
     import polars as pl
 
 GAPS = ("auto", "fill", "keep", "error")
-EVEN = 0.9  # the share of equal steps from which rows count as evenly spaced, with gaps (trading days have 0.8)
 
 
 def read_table(
@@ -62,70 +63,105 @@ def read_table(
             column without any value.
         ImportError: polars is not installed.
     """
+    panel = read_panel(
+        path, time=time, targets=targets, past=past, known=known, missing=missing, gaps=gaps, time_format=time_format,
+        encoding=encoding, separator=separator,
+    )  # fmt: skip
+    return panel.tables[""]
+
+
+def read_panel(
+    path: str | Path,
+    *,
+    series: str | None = None,
+    wide: bool = False,
+    time: str | Sequence[str] | None = None,
+    targets: Sequence[str] = (),
+    past: Sequence[str] = (),
+    known: Sequence[str] = (),
+    missing: str = "error",
+    gaps: str = "auto",
+    time_format: str | None = None,
+    encoding: str = "utf-8",
+    separator: str | None = None,
+) -> Panel:
+    """Read many series from one file.
+
+    Args:
+        series: the column that says which series a row belongs to. Rows of different series may be mixed.
+        wide: a row is a series: its name, then its values in the order of time, as many as it has; the column is ``value``.
+
+    All else as in `read_table`, series by series. Without ``series`` and ``wide`` there is one series, called "".
+
+    **Raises** as `read_table`; ``ValueError`` naming the row too for a row without a series, a series named twice in a wide
+    file, and series whose rows are not equally far apart.
+    """
     path = Path(path)
     _one_of("missing", missing, POLICIES)
     _one_of("gaps", gaps, GAPS)
     frame, separator = read_cells(path, encoding, separator)
+    if wide:
+        if series is not None or time or past or known or list(targets) not in ([], ["value"]):
+            raise ValueError(f"{path} is read as one series a row (--wide): it has no other columns to name")
+        return _wide(path, frame, separator, Reading(path, ("value",), (), (), (), missing, gaps))
+    if series is not None:
+        names = _names(path, frame[find_column(series, frame.columns, "series")])
+        frame = frame.drop(series)
     columns = list(frame.columns)
-    given = [find_column(name, columns, role) for role, names in _roles(targets, past, known) for name in names]
+    given = [find_column(name, columns, role) for role, names_ in _roles(targets, past, known) for name in names_]
     time_columns = _time_columns(frame, time, given)
     given = given if targets else [*_default_targets(frame, time_columns, given, separator), *given]
     targets = tuple(given[: len(given) - len(past) - len(known)])
     _check_roles([*given, *time_columns])
 
     times = _times(frame, time_columns, time_format)
-    _check_rising(times, ", ".join(time_columns), path)
     values = np.stack([_column(frame[name], separator) for name in given], axis=1)
-    future = _future(values, len(known))
-    for c, name in enumerate(given):
-        if not np.isfinite(values[: len(values) - future, c]).any():
-            raise ValueError(f"column {name!r} of {path} has no value in any of its {len(values)} rows; leave it out")
-    notes: list[str] = []
-    if missing == "error":
-        inner = values.copy()
-        if future:
-            inner[-future:, : len(given) - len(known)] = 0.0
-        if what := first_missing(inner, given):
-            raise ValueError(f"{what}; say what to do with missing values: --missing forward, interpolate or mask")
-    observed = np.isfinite(values)
+    how = Reading(path, targets, tuple(past), tuple(known), tuple(time_columns), missing, gaps)
+    lines = np.arange(1, len(values) + 1)
+    if series is None:
+        return Panel({"": assemble(how, values, times, lines)})
+    own = {name: np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())}
+    if not time_columns:
+        times = np.concatenate([np.arange(len(rows)) for rows in own.values()])[np.argsort(np.concatenate(list(own.values())))]
+    made = {name: assemble(how, values[rows], times[rows], lines[rows], name) for name, rows in own.items()}
+    return Panel(_alike(path, made), series)
 
-    frequency, places, even = _grid(times, gaps, bool(time_columns), notes)
-    absent = times[:0]
-    if even and frequency is not None and places[-1] + 1 > len(times):
-        full = np.full((int(places[-1]) + 1, len(given)), np.nan)
-        full[places] = values
-        whole = frequency.after(times, np.arange(len(full), dtype=np.int64))
-        absent = np.delete(whole, places)
-        observed = np.isfinite(full)
-        values, times = full, whole
-    policy = "forward" if missing == "error" else missing
-    if len(absent):
-        how = {"forward": "filled with the value before", "interpolate": "interpolated", "mask": "marked as missing"}[policy]
-        notes.append(f"{_count(len(absent), 'absent time stamp')} {how}: {_list(absent)}")
-    holes = int((~observed[: len(values) - future]).sum()) - len(absent) * len(given)
-    if holes > 0 and missing != "error":
-        how = {"forward": "filled forward", "interpolate": "interpolated", "mask": "marked"}[policy]
-        notes.append(f"{_count(holes, 'missing value')} {how} ({100 * holes / observed.size:.2g} % of all)")
-    values, begin = fill(values, policy)
-    if begin:
-        notes.append(f"{_count(begin, 'row')} left out before every column has its first value ({show_time(times[begin])})")
-    for c, name in enumerate(given):
-        seen = values[: len(values) - future, c][observed[begin : len(observed) - future, c]]
-        if len(seen) and (seen == seen[0]).all():
-            notes.append(f"column {name!r} is constant ({seen[0]:g}): there is nothing to learn from it")
-    return Table(
-        values=values,
-        observed=observed[begin:],
-        times=times[begin:],
-        targets=targets,
-        past=tuple(past),
-        known=tuple(known),
-        time=", ".join(time_columns) or None,
-        frequency=frequency,
-        gaps=absent,
-        missing=missing,
-        future=future,
-        notes=tuple(notes),
+
+def _names(path: Path, cells: pl.Series) -> NDArray[np.str_]:
+    if (empty := cells.is_null()).any():
+        row = int(empty.to_numpy().argmax()) + 1
+        raise ValueError(f"{path}, row {row}: nothing says which series it belongs to (column {cells.name!r}); name it")
+    return np.asarray(list(map(str, cells.to_list())))
+
+
+def _wide(path: Path, frame: pl.DataFrame, separator: str | None, how: Reading) -> Panel:
+    label, *rest = frame.columns
+    names = _names(path, frame[label]).tolist()
+    if (twice := next((i for i, name in enumerate(names) if name in names[:i]), None)) is not None:
+        raise ValueError(f"{path}, rows {names.index(names[twice]) + 1} and {twice + 1} are both called {names[twice]!r}")
+    if not rest:
+        raise ValueError(f"{path} has one column; expected a name and the values after it in each row (--wide)")
+    values = np.stack([_column(frame[name], separator) for name in rest], axis=1)
+    made = {}
+    for row, (name, own) in enumerate(zip(names, values, strict=True)):
+        there = np.flatnonzero(np.isfinite(own))
+        if not len(there):
+            raise ValueError(f"{path}, row {row + 1}: series {name!r} has no value; leave it out")
+        length = int(there[-1]) + 1
+        made[name] = assemble(how, own[:length, None], np.arange(length), np.full(length, row + 1), name)
+    return Panel(made, label)
+
+
+def _alike(path: Path, tables: dict[str, Table]) -> dict[str, Table]:
+    """The tables, all with one step between rows: none where some are uneven."""
+    steps = {name: table.frequency for name, table in tables.items()}
+    if len(set(steps.values())) == 1:
+        return tables
+    if None in steps.values():
+        return {name: replace(table, frequency=None) for name, table in tables.items()}
+    (one, first), (other, second) = list({step: name for name, step in steps.items()}.items())[:2]
+    raise ValueError(
+        f"{path}: the rows of series {first!r} are {one} apart, those of {second!r} {other}: give them in files of their own"
     )
 
 
@@ -187,63 +223,3 @@ def _times(frame: pl.DataFrame, columns: list[str], time_format: str | None) -> 
     if not columns:
         return np.arange(frame.height, dtype=np.int64)
     return read_times(frame[columns[0]], time_format) if len(columns) == 1 else join_times(frame, columns)
-
-
-def _check_rising(times: Times, column: str, path: Path) -> None:
-    steps = np.diff(times).astype(np.int64)
-    if (steps > 0).all():
-        return
-    if (same := np.flatnonzero(steps == 0)).size and not (steps < 0).any():
-        i = int(same[0])
-        raise ValueError(
-            f"{path}: rows {i + 1} and {i + 2} have the same time stamp {show_time(times[i])} ({len(same)} such pairs in "
-            f"{column!r}); keep one row for each time, and one series in a file"
-        )
-    if (steps < 0).all():
-        raise ValueError(f"{path}: the newest row comes first (column {column!r}); turn the rows round")
-    i = int(np.flatnonzero(steps < 0)[0])
-    raise ValueError(
-        f"{path}: row {i + 2} ({show_time(times[i + 1])}) is earlier than row {i + 1} ({show_time(times[i])}); "
-        f"sort the rows by {column!r}, and keep one series in a file"
-    )
-
-
-def _future(values: NDArray[np.float64], known: int) -> int:
-    """Trailing rows in which nothing but known covariates is there."""
-    if not known:
-        return 0
-    there = np.asarray(np.isfinite(values[:, : values.shape[1] - known]).any(axis=1))
-    return int(len(there) - 1 - np.flatnonzero(there)[-1]) if there.any() else 0
-
-
-def _grid(times: Times, gaps: str, dated: bool, notes: list[str]) -> tuple[Frequency | None, NDArray[np.int64], bool]:
-    """The step of the rows, their places on the grid, and whether absent places are to be filled."""
-    rows = np.arange(len(times), dtype=np.int64)
-    if len(times) < 2 or not dated:
-        return Frequency(1, "step") if not dated else None, rows, False
-    frequency, share = infer(times)
-    if share == 1.0:
-        return frequency, rows, False
-    places = frequency.places(times)
-    fits = bool(np.isfinite(places).all() and (places == np.round(places)).all())
-    if gaps == "fill" and not fits:
-        raise ValueError(f"gaps='fill': the time stamps do not lie on a grid of {frequency}; use --gaps keep")
-    if gaps == "error":
-        i = int(np.flatnonzero(np.diff(places) != 1)[0])
-        raise ValueError(
-            f"the rows are {frequency} apart, but {show_time(times[i])} is followed by {show_time(times[i + 1])}; "
-            f"fill such gaps with --gaps fill, or take the rows as they are with --gaps keep"
-        )
-    if gaps == "fill" or (gaps == "auto" and fits and share >= EVEN):
-        return frequency, places.astype(np.int64), True
-    notes.append(f"{share:.1%} of the steps between rows are {frequency}; rows are taken as they follow")
-    return None, rows, False
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
-
-
-def _list(times: Times | Any) -> str:
-    shown = ", ".join(show_time(t) for t in times[:5])
-    return shown if len(times) <= 5 else f"{shown}, ... to {show_time(times[-1])}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -84,7 +85,8 @@ class Windows(Histories):
         x [L, B, C_in],   target [L, B, H, C_out]:  target[t, :, h] is the value h+1 steps after the row of x[t]
 
     With ``dense`` every step of the history has targets, so that one pass learns L forecasts; otherwise only the last
-    step has (for evaluation: each forecast then counts once, with its full history). Targets outside ``[a, b)``, not
+    step has (for evaluation: each forecast then counts once, with its full history); ``warm`` steps at the beginning of
+    each history have none, for networks that need some values before they can say anything. Targets outside ``[a, b)``, not
     observed, or not wanted are NaN, and the loss must leave NaN out of its sum and its ``count``: a mask would also
     hold the state, which has to read every step. ``x`` never holds NaN; its columns are those of `Histories`.
 
@@ -108,11 +110,14 @@ class Windows(Histories):
         rows: Rows | None = None,
         scaler: Scaler | None = None,
         dense: bool = True,
+        warm: int = 0,
         stride: int = 1,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(table, history, horizon, scaler=scaler, dtype=dtype)
-        self.stride, self.dense = _size("stride", stride), dense
+        self.stride, self.dense, self.warm = _size("stride", stride), dense, warm
+        if not 0 <= warm < self.history:
+            raise ValueError(f"warm={warm} leaves no step of a history of {self.history} to learn from")
         end = len(self.table) - self.table.future
         first, last = rows if rows is not None else (0, end)
         if not 0 <= first <= last <= end:
@@ -145,13 +150,22 @@ class Windows(Histories):
 
     def piece(self, indices: ArrayLike) -> Piece:
         """The windows of these numbers ``[B]`` side by side."""
-        origins = self.origins[np.asarray(indices, dtype=np.int64)]
-        row = torch.from_numpy(origins - self.history + 1 + np.arange(self.history)[:, None])
-        ahead = row[..., None] + torch.arange(1, self.horizon + 1)
-        target = self._targets[ahead]
+        row = self._rows_of(indices)
         if not self.dense:
-            target[:-1] = torch.nan
+            ahead = row[-1:, :, None] + torch.arange(1, self.horizon + 1)
+            none = torch.full((self.history - 1, *ahead.shape[1:], self._targets.shape[1]), torch.nan, dtype=self.dtype)
+            return Piece(self._features[row], torch.cat([none, self._targets[ahead]]))
+        target = self._targets[row[..., None] + torch.arange(1, self.horizon + 1)]
+        target[: self.warm] = torch.nan
         return Piece(self._features[row], target)
+
+    def histories(self, indices: ArrayLike) -> Tensor:
+        """The histories ``[L, B, C_in]`` of the windows of these numbers."""
+        return self._features[self._rows_of(indices)]
+
+    def _rows_of(self, indices: ArrayLike) -> Tensor:
+        origins = self.origins[np.asarray(indices, dtype=np.int64)]
+        return torch.from_numpy(origins - self.history + 1 + np.arange(self.history)[:, None])
 
     def fingerprint(self) -> str:
         """The sizes and a hash of everything the windows hand out; equal strings mean equal windows."""
@@ -159,7 +173,7 @@ class Windows(Histories):
         for tensor in (self._features, self._targets):
             digest.update(np.ascontiguousarray(tensor.to(torch.float64).numpy()).tobytes())
         digest.update(self.origins.astype("<i8").tobytes())
-        kind = "dense" if self.dense else "last step"
+        kind = ("dense" + f" after {self.warm}" * bool(self.warm)) if self.dense else "last step"
         return f"{len(self)} windows of {self.history} steps, horizon {self.horizon}, {kind}, {digest.hexdigest()}"
 
     def _find_origins(self, there: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -173,11 +187,52 @@ class Windows(Histories):
             )
         origins = np.arange(first, last + 1, self.stride, dtype=np.int64)
         seen = np.concatenate([[0], np.cumsum(there)])
-        begin = origins - self.history + 2 if self.dense else origins + 1
+        begin = origins - self.history + 2 + self.warm if self.dense else origins + 1
         kept = origins[seen[origins + 1 + self.horizon] > seen[np.maximum(begin, 0)]]
         if not len(kept):
             raise ValueError(f"no target ({', '.join(self.table.targets)}) was observed in the rows {a}..{b - 1}")
         return kept
+
+
+class Joined:
+    """The windows of several series as one set of examples, in the order of the series; all of one form.
+
+    **Raises** ``ValueError`` where there are none, or their histories, horizons or columns differ.
+    """
+
+    def __init__(self, series: Sequence[Windows]) -> None:
+        if not series:
+            raise ValueError("there are no series to join")
+        forms = {(each.history, each.horizon, each.inputs, each.outputs) for each in series}
+        if len(forms) > 1:
+            raise ValueError("series with other histories, horizons or columns cannot be read side by side")
+        self.series = tuple(series)
+        self._ends = np.cumsum([len(each) for each in series])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @property
+    def steps(self) -> int:
+        """The steps of every sequence."""
+        return self.series[0].steps
+
+    def piece(self, indices: ArrayLike) -> Piece:
+        """The windows of these numbers ``[B]`` side by side."""
+        numbers = np.atleast_1d(np.asarray(indices, dtype=np.int64))
+        which = np.searchsorted(self._ends, numbers, "right")
+        own = numbers - np.concatenate([[0], self._ends])[which]
+        order = np.argsort(which, kind="stable")
+        parts = [self.series[i].piece(own[which == i]) for i in np.unique(which)]
+        back = torch.from_numpy(np.argsort(order, kind="stable"))
+        return Piece(*(torch.cat([part[place] for part in parts], dim=1)[:, back] for place in range(2)))
+
+    def fingerprint(self) -> str:
+        """How many series and windows, and a hash of them; that of the windows where there is one series."""
+        if len(self.series) == 1:
+            return self.series[0].fingerprint()
+        whole = hashlib.blake2b("\n".join(each.fingerprint() for each in self.series).encode(), digest_size=8).hexdigest()
+        return f"{len(self)} windows of {len(self.series)} series, {self.steps} steps each, {whole}"
 
 
 def _bare(values: ArrayLike) -> Table:

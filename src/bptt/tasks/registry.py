@@ -72,12 +72,14 @@ tasks: dict[str, Entry] = {
                 ("bptt train forecast --data temperatures.csv", "one step ahead; columns found by themselves"),
                 ("bptt train forecast --data load.csv --target load --horizon 24", "the next 24 rows of one column"),
                 ("bptt train forecast --data temperatures.csv --test 2y", "the last two years held out as test"),
+                ("bptt train forecast --data sales.csv --series shop --target sold", "many series by one network"),
                 ("bptt train forecast --out runs/forecast-load", "go on with a run that was stopped"),
             ),
             settings="bptt.tasks.forecast.config:ForecastSettings",
             task="bptt.tasks.forecast.task:ForecastTask",
             evaluate=("data", "part", *_READING),
             predict=("data", "plot", "follow", *_READING),
+            seeds=True,
         ),
         Entry(
             name="classify",
@@ -163,6 +165,7 @@ tasks: dict[str, Entry] = {
             settings="bptt.tasks.maintain.config:MaintainSettings",
             task="bptt.tasks.maintain.task:MaintainTask",
             predict=("data", "alarm", "follow"),
+            seeds=True,
         ),
     )
 }

@@ -1,8 +1,9 @@
-"""Forecasts that take no learning: the present value, the value a season ago, the mean of the season."""
+"""Forecasts that take no learning: the present value, the value a season ago, smoothed values, the mean of the season."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,10 @@ from bptt.tasks.forecast.calendar import phase, steps_of
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+RANDOM_WALK = "random walk"
+"""No change at all: what is forecast of a return by whoever knows nothing."""
+
+_SHARES = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9])
 _AROUND = 15  # days on either side that the mean of a day of the year takes in: a day has too few years of its own
 
 
@@ -57,20 +62,72 @@ class Profile:
         return cls(saved["cycle"], np.asarray(saved["means"], dtype=np.float64))
 
 
-def forecasts(table: Table, origins: Ints, horizon: int, seasons: dict[str, int], profiles: list[Profile]) -> dict[str, Floats]:
+@dataclass(frozen=True)
+class Plain:
+    """What the plain forecasts of one series need: ``zero`` where no change at all is one of them, as of returns."""
+
+    seasons: Mapping[str, int]
+    profiles: Sequence[Profile] = ()
+    smoothing: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    zero: bool = False
+
+
+def forecasts(table: Table, origins: Ints, horizon: int, plain: Plain) -> dict[str, Floats]:
     """Each baseline's forecast ``[N, H, C]`` of the rows after ``origins [N]``, from nothing but rows up to each origin.
 
     A season longer than what lies before the first origin is left out.
     """
     values = table.values[:, : len(table.targets)]
     ahead = np.arange(1, horizon + 1)
-    found = {"persistence": np.repeat(_seen(values)[origins][:, None], horizon, axis=1)}
-    for name, season in seasons.items():
-        source = origins[:, None] + ahead - season * -(-ahead // season)
-        if source.min(initial=0) >= 0:
-            found[f"a {name} ago"] = _seen(values)[source]
-    for profile in profiles:
+    seen = _seen(values)
+    found = {RANDOM_WALK: np.zeros((len(origins), horizon, values.shape[1]))} if plain.zero else {}
+    found["persistence"] = np.repeat(seen[origins][:, None], horizon, axis=1)
+
+    def before(season: int) -> Ints:
+        return np.asarray(origins[:, None] + ahead - season * -(-ahead // season))
+
+    for name, season in plain.seasons.items():
+        if before(season).min(initial=0) >= 0:
+            found[f"{name} rows ago" if name.isdecimal() else f"a {name} ago"] = seen[before(season)]
+    names = {season: name for name, season in plain.seasons.items()}
+    for key, shares in plain.smoothing.items():
+        season = int(key)
+        if before(season).min(initial=0) >= 0:
+            name = names.get(season, "")
+            each = "" if season == 1 else f", every {name}{' rows' * name.isdecimal()}"
+            found[f"exponential smoothing{each}"] = smoothed(seen, season, np.asarray(shares))[before(season)]
+    for profile in plain.profiles:
         found[profile.name] = profile.at(table.times[origins[:, None] + ahead])
+    return found
+
+
+def smoothed(values: Floats, season: int, shares: Floats) -> Floats:
+    """l_t = α y_t + (1-α) l_{t-season} ``[T, ..., C]`` of values ``[T, C]`` without gaps; begins with the first season.
+
+    ``shares``: α, ``[C]`` or ``[A, C]`` for several at once. Season 1 is simple exponential smoothing (Brown 1959).
+    """
+    made = np.empty((len(values), *shares.shape))
+    level = np.broadcast_to(values[:season].reshape(-1, *(1,) * (shares.ndim - 1), values.shape[1]), (season, *shares.shape))
+    for start in range(0, len(values), season):
+        block = values[start : start + season].reshape(-1, *(1,) * (shares.ndim - 1), values.shape[1])
+        level = level[: len(block)] + shares * (block - level[: len(block)])
+        made[start : start + season] = level
+    return made
+
+
+def fit_smoothing(values: Floats, seasons: Sequence[int]) -> dict[str, tuple[float, ...]]:
+    """For each season the α ``[C]`` whose one-season-ahead forecasts of ``values [T, C]`` err least; of the training part.
+
+    One half where two seasons are not there.
+    """
+    seen, there, found = np.nan_to_num(_seen(values)), np.isfinite(values), {}
+    for season in dict.fromkeys(seasons):
+        found[str(season)] = (0.5,) * values.shape[1]
+        if len(values) > 2 * season:
+            every = np.broadcast_to(_SHARES[:, None], (len(_SHARES), values.shape[1]))
+            errors = np.abs(seen[season:, None] - smoothed(seen, season, every)[:-season])
+            summed = np.where(there[season:, None], errors, 0.0).sum(0)
+            found[str(season)] = tuple(_SHARES[summed.argmin(0)].tolist())
     return found
 
 

@@ -19,7 +19,10 @@ Stamp = str | int
 
 @dataclass(frozen=True)
 class Cut:
-    """Each part that was not empty by its first and last time stamp and its rows; ``tail`` hashes the last learned rows."""
+    """Each part that was not empty by its first and last time stamp and its rows; ``tail`` hashes the last learned rows.
+
+    There is no part ``train`` of a series that had nothing to learn from.
+    """
 
     parts: Mapping[str, tuple[Stamp, Stamp, int]]
     tail: str
@@ -42,6 +45,8 @@ class Cut:
 
     def knows(self, table: Table) -> bool:
         """Whether ``table`` goes on from the rows that were learned."""
+        if "train" not in self.parts:
+            return False
         _, last, rows = self.parts["train"]
         end = self._place(table, last, "right")
         return end >= min(rows, _TAIL) and _digest(table, (max(0, end - rows), end)) == self.tail
@@ -51,6 +56,10 @@ class Cut:
         first, last, rows = self.parts[part]
         a, b = self._place(table, first, "left"), self._place(table, last, "right")
         return (a, b) if b - a == rows and (self.dated or self.knows(table)) else None
+
+    def learned(self, table: Table) -> int:
+        """How many of the first rows of ``table`` were learned from."""
+        return self._place(table, self.parts["train"][1], "right") if self.knows(table) else 0
 
     def stamps(self, part: str) -> tuple[Any, Any]:
         """The first and the last time stamp of a part, to compare with those of a table."""
@@ -62,7 +71,7 @@ class Cut:
     def after(self, table: Table) -> int:
         """The first row of ``table`` after all that was learned from, or that chose the best weights."""
         last = "valid" if self.held_out == "test" and "valid" in self.parts else "train"
-        return self._place(table, self.parts[last][1], "right")
+        return self._place(table, self.parts[last][1], "right") if last in self.parts else 0
 
     def _place(self, table: Table, stamp: Stamp, side: Any) -> int:
         times = table.times[: len(table) - table.future]
@@ -76,7 +85,7 @@ class Cut:
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> Cut:
         parts = {name: (first, last, int(rows)) for name, (first, last, rows) in saved["parts"].items()}
-        return cls({"train": parts["train"], **parts}, str(saved["tail"]), bool(saved["dated"]))
+        return cls(parts, str(saved["tail"]), bool(saved["dated"]))
 
 
 def _plain(stamp: Any) -> Stamp:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from bptt.data.windows import Histories
 from bptt.tasks.follow import Follower
 from bptt.tasks.forecast.calendar import with_calendar
 from bptt.tasks.forecast.config import ForecastSettings
-from bptt.tasks.forecast.fitted import Fitted
+from bptt.tasks.forecast.fitted import Fitted, Own
 from bptt.tasks.forecast.model import ForecastModel
 from bptt.tasks.forecast.outlook import Outlook
 
@@ -39,12 +40,12 @@ class Onward(Follower):
     **Raises** ``ValueError`` for a forecaster that is told some columns ahead of time: the next rows have not come yet.
     """
 
-    def __init__(self, model: ForecastModel, settings: ForecastSettings, what: Fitted) -> None:
+    def __init__(self, model: ForecastModel, settings: ForecastSettings, what: Fitted, own: Own) -> None:
         if what.known:
             raise ValueError(
                 f"the columns {listed(what.known)} are known ahead of time, and a row that comes tells its own time only"
             )
-        self._model, self._settings, self._what = model, settings, what
+        self._model, self._settings, self._what, self._own = model, settings, what, own
         self._frequency = None if what.frequency is None else Frequency.parse(what.frequency)
         self._last: list[_Row] = []
         self._state: Any = None
@@ -63,16 +64,18 @@ class Onward(Follower):
         horizon = settings.horizon
         extended = with_calendar(table, horizon, what.cycles)
         with torch.no_grad():
-            y, self._state = self._model(Histories(extended, fresh, horizon, scaler=what.scaler).latest(), self._state)
+            y, self._state = self._model(Histories(extended, fresh, horizon, scaler=self._own.scaler).latest(), self._state)
         self._last = rows
         made = np.moveaxis(y[-1].to(torch.float64).numpy(), -1, -2)
-        quantiles = np.moveaxis(what.scaler.inverse(made, slice(0, len(what.targets))), -1, -2)[0]
+        quantiles = np.moveaxis(self._own.scaler.inverse(made, slice(0, len(what.targets))), -1, -2)[0]
+        mean = quantiles[..., -1] if settings.point == "mean" else None
+        quantiles = quantiles[..., : len(settings.quantiles)]
         if table.frequency is None:
             stamps = ["", *(f"+{n}" for n in range(1, horizon + 1))]
         else:
             stamps = [show_time(stamp) for stamp in (table.times[-1], *table.stamps_after(horizon))]
         past = values[:, : len(what.targets)]
-        outlook = Outlook(what.targets, stamps, np.arange(len(stamps)), past, settings.quantiles, quantiles)
+        outlook = Outlook(what.targets, stamps, np.arange(len(stamps)), past, settings.quantiles, quantiles, mean=mean)
         after = {} if table.frequency is None else {"after": stamps[0]}
         return {**after, **outlook.columns()}
 
@@ -143,3 +146,27 @@ class Onward(Follower):
             frequency=self._frequency,
             missing=self._settings.missing,
         )
+
+
+class Together(Follower):
+    """The same for rows of many series in any mixture; every series has a state of its own.
+
+    A row of a series that training had nothing of is refused: nothing says in what scale to read it.
+    """
+
+    def __init__(self, column: str, model: ForecastModel, settings: ForecastSettings, what: Fitted) -> None:
+        self._column, self._what = column, what
+        self._made = partial(Onward, model, settings, what)
+        self._series: dict[str, Onward] = {}
+
+    def step(self, row: Any) -> dict[str, Any] | None:
+        if not isinstance(row, Mapping) or row.get(self._column) in (None, ""):
+            raise ValueError(f"every row says which series it belongs to, in {self._column!r}")
+        name = str(row[self._column])
+        if name not in self._series:
+            if name not in self._what.series:
+                known = listed(list(self._what.series))
+                raise ValueError(f"{self._column} {name!r} was not trained on, so its scale is not known; there are {known}")
+            self._series[name] = self._made(self._what.series[name])
+        answer = self._series[name].step(row)
+        return None if answer is None else {self._column: name, **answer}

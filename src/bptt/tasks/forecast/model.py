@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from bptt.state import map_leaves
 from bptt.tasks.layers import recurrent
 
 
@@ -42,6 +43,9 @@ class ForecastModel(nn.Module):
         dropout: float = 0.0,
         change: bool = True,
         norm: str = "none",
+        lags: int = 0,
+        apart: bool = False,
+        point: str = "median",
         clip_step: float | None = None,
         backend: str = "auto",
     ) -> None:
@@ -50,35 +54,79 @@ class ForecastModel(nn.Module):
         if norm not in ("none", "window"):
             raise ValueError(f"norm={norm!r} does not exist: 'none' or 'window'")
         self.series, self.horizon, self.change, self.norm = series, horizon, change, norm
+        self.lags, self.apart = lags, apart and series > 1
         self.middle, self.levels = list(quantiles).index(0.5), len(quantiles)
-        self.layers = recurrent(cell, inputs, hidden, layers, dropout=dropout, clip_step=clip_step, backend=backend)
+        self.outputs = self.levels + (point == "mean")
+        read, each = (inputs - series + 1, 1) if self.apart else (inputs, series)
+        self.layers = recurrent(cell, read, hidden, layers, dropout=dropout, clip_step=clip_step, backend=backend)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(hidden, horizon * series * len(quantiles))
+        self.head = nn.Linear(hidden, horizon * each * self.outputs)
         nn.init.zeros_(self.head.bias)
+        self.lagged = nn.Linear(lags, horizon, bias=False) if lags else None
+        if self.lagged is not None:
+            nn.init.zeros_(self.lagged.weight)
 
-    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        inner, seen = (None, None) if state is None else state
-        present = own = x[..., : self.series]
-        scale = own.new_ones(())
+    def forward(self, x: Tensor, state: Any = None, *, last: bool = False) -> tuple[Tensor, Any]:
+        """``last``: only what is said at the last step, ``y [1, B, H, C, Q]``, for a fraction of the memory."""
+        if not self.apart:
+            return self._together(x, state, last)
+        rows = x.shape[1]
+        own, rest = x[..., : self.series], x[..., self.series :]
+        rest = rest[:, :, None].expand(-1, -1, self.series, -1)
+        alone = torch.cat([own[..., None], rest], -1).flatten(1, 2)
+        y, inner = self._together(alone, None if state is None else map_leaves(self._spread, state), last)
+        y = y.reshape(len(y), rows, self.series, self.horizon, -1).transpose(2, 3)
+        return y, map_leaves(lambda leaf: leaf.reshape(*leaf.shape[:-2], rows, -1), inner)
+
+    def _spread(self, leaf: Tensor) -> Tensor:
+        """The state ``[..., B, C·F]``, whose rows are those of the batch, as each series alone has it: ``[..., B·C, F]``."""
+        return leaf.reshape(*leaf.shape[:-2], leaf.shape[-2] * self.series, -1)
+
+    def _together(self, x: Tensor, state: Any, last: bool) -> tuple[Tensor, Any]:
+        series = 1 if self.apart else self.series
+        inner, seen, recent = (None, None, None) if state is None else state
+        own = x[..., :series]
+        center, scale = torch.zeros_like(own), torch.ones_like(own)
         if self.norm == "window":
             center, scale, seen = _so_far(own, seen)
-            x = torch.cat([(own - center) / scale, x[..., self.series :]], -1)
-            present = own if self.change else center
-            scale = scale[:, :, None]
-        elif not self.change:
-            present = torch.zeros_like(own)
+            x = torch.cat([(own - center) / scale, x[..., series:]], -1)
+        present = own if self.change else center
         y, inner = self.layers(x, inner)
-        raw = self.head(self.dropout(y)).unflatten(-1, (self.horizon, self.series, self.levels))
-        median = raw[..., self.middle] * scale + present[:, :, None]
-        gaps = softplus(raw) * scale[..., None]
+        before = None
+        if self.lagged is not None:
+            before, recent = _last(own, self.lags, recent)
+        if last:
+            y, present, scale = y[-1:], present[-1:], scale[-1:]
+            before = None if before is None else before[-1:]
+        raw = self.head(self.dropout(y)).unflatten(-1, (self.horizon, series, self.outputs))
+        point = raw[..., [self.middle, *range(self.levels, self.outputs)]]
+        if self.lagged is not None and before is not None:
+            away = (before - present[..., None]) / scale[..., None]
+            point = point + self.lagged(away.nan_to_num(0)).transpose(-1, -2)[..., None]
+        scale = scale[:, :, None, :, None]
+        point = point * scale + present[:, :, None, :, None]
+        median, mean = point[..., :1], point[..., 1:]
+        gaps = softplus(raw[..., : self.levels]) * scale
         below = gaps[..., : self.middle].flip(-1).cumsum(-1).flip(-1)
         above = gaps[..., self.middle + 1 :].cumsum(-1)
-        median = median[..., None]
-        return torch.cat([median - below, median, median + above], -1), (inner, seen)
+        return torch.cat([median - below, median, median + above, mean], -1), (inner, seen, recent)
 
 
 Seen = tuple[Tensor, Tensor, Tensor, Tensor]
 """What is known of each series up to a step: first value [B, C], count [B, 1], sum and sum of squares [B, C] from the first."""
+
+
+def _last(own: Tensor, count: int, before: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """The last ``count`` values ``[T, B, C, count]`` up to and including each step, NaN where there is none yet."""
+    steps, rows, _ = own.shape
+    if before is None:
+        before = own.new_zeros(count - 1, *own.shape[1:]), own.new_zeros(rows, 1)
+    values, seen = before  # zeros and a count, for a state that starts afresh is zeros
+    joined = torch.cat([values, own])
+    counts = seen + torch.arange(1, steps + 1, device=own.device, dtype=own.dtype)[:, None, None]
+    age = torch.arange(count - 1, -1, -1, device=own.device, dtype=own.dtype)
+    windows = joined.unfold(0, count, 1)
+    return windows.masked_fill(age >= counts[..., None], torch.nan), (joined[len(joined) - count + 1 :], counts[-1])
 
 
 def _so_far(own: Tensor, seen: Seen | None) -> tuple[Tensor, Tensor, Seen]:
@@ -98,7 +146,8 @@ def _so_far(own: Tensor, seen: Seen | None) -> tuple[Tensor, Tensor, Seen]:
 class Pinball(nn.Module):
     """E = 2/Q Σ_q Σ max(q·e, (q-1)·e) with e = target - y: its minimum is the quantiles; for q = 0.5 alone it is Σ|e|.
 
-    ``y [..., Q]``, ``target [...]``; a target that is missing is NaN, and is left out of the sum and of the count.
+    ``y [..., Q]``, ``target [...]``; a target that is missing is NaN, and is left out of the sum and of the count. With
+    ``mean`` the last of ``y [..., Q+1]`` is no quantile: Σ e² of it is added, whose minimum is the mean.
     Koenker & Bassett 1978, "Regression quantiles".
 
     **Raises** ``ValueError`` for shapes that do not fit.
@@ -106,21 +155,24 @@ class Pinball(nn.Module):
 
     unit = "scaled"
 
-    def __init__(self, quantiles: Sequence[float]) -> None:
+    def __init__(self, quantiles: Sequence[float], mean: bool = False) -> None:
         super().__init__()
         check_quantiles(quantiles)
-        self.quantiles = tuple(quantiles)
+        self.quantiles, self.mean = tuple(quantiles), mean
 
     def forward(self, y: Tensor, target: Tensor) -> Tensor:
-        if y.shape != (*target.shape, len(self.quantiles)):
+        levels = len(self.quantiles)
+        if y.shape != (*target.shape, levels + self.mean):
+            also = " and the mean" if self.mean else ""
             raise ValueError(
-                f"y is {list(y.shape)}, but a target of {list(target.shape)} and {len(self.quantiles)} quantiles need "
-                f"{[*target.shape, len(self.quantiles)]}"
+                f"y is {list(y.shape)}, but a target of {list(target.shape)} and {levels} quantiles{also} need "
+                f"{[*target.shape, levels + self.mean]}"
             )
         known = ~torch.isnan(target)
         error = (target.masked_fill(~known, 0)[..., None] - y).masked_fill(~known[..., None], 0)
-        q = y.new_tensor(self.quantiles)
-        return torch.maximum(q * error, (q - 1) * error).sum() * (2 / len(self.quantiles))
+        q, away = y.new_tensor(self.quantiles), error[..., :levels]
+        pinball = torch.maximum(q * away, (q - 1) * away).sum() * (2 / levels)
+        return pinball + error[..., levels:].square().sum() if self.mean else pinball
 
     def count(self, target: Tensor) -> int:
         return int((~torch.isnan(target)).sum())

@@ -54,7 +54,9 @@ def score(name: str, made: Mapping[str, Sequence[Floats]], remaining: Sequence[F
     title = f"Cycles left on {name}, {len(truth):,} units, {what}; counted up to {cap:g}"
     columns = ["", "RMSE", "95 % interval", "MAE"] + ["NASA score"] * ends
     kept: dict[str, Any] = {"part": name, "units": len(truth), "count": count, "cap": cap, "scores": figures}
-    return Report([Table(title, columns, shown, strong=0)], remarks, kept)
+    own = figures[labels[0]]
+    headline = {"RMSE": own["rmse"], "MAE": own["mae"]} | ({"NASA score": own["nasa"]} if ends else {})
+    return Report([Table(title, columns, shown, strong=0)], remarks, kept, headline)
 
 
 def alarm_table(alarm: Alarm, age: Alarm, lead: float, failure: float) -> Table:
