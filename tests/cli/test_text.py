@@ -180,3 +180,14 @@ def test_a_text_that_changed_since_is_not_split_afresh(here, text, bptt):
     result = bptt("evaluate", "changed")
     assert result.exit_code == 2
     assert "has changed since this run learned from it" in result.stderr
+
+
+def test_variational_dropout_and_dropped_weights_train_write_and_go_on(bptt, here):
+    text = write_text(here / "text.txt")
+    how = ["--layers", "2", "--variational", "--weight-drop", "0.3", "--dropout", "0.2"]
+    result = bptt("train", "text", "--data", text, *SMALL, *how, "--out", "run")
+    assert result.exit_code == 0, result.stderr
+    assert "variational dropout 0.2, weight drop 0.3" in result.output
+    assert any("parametrizations.weight_hh_l1" in name for name in load_weights(here / "run", "last"))
+    assert bptt("generate", "run", "-n", "5").exit_code == 0
+    assert bptt("train", "text", "--out", "run", "--epochs", "3").exit_code == 0

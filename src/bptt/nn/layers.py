@@ -37,6 +37,7 @@ class RNN(Recurrent):
         *,
         clip_step: float | None = None,
         backend: str = "auto",
+        variational: bool = False,
     ) -> None:
         if not callable(nonlinearity) and nonlinearity not in activations:
             known = ", ".join(map(repr, activations))
@@ -44,7 +45,7 @@ class RNN(Recurrent):
         self.nonlinearity = nonlinearity
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, nonlinearity, clip_step,
-            backend, device, dtype,
+            backend, device, dtype, variational,
         )  # fmt: skip
 
     def extra_repr(self) -> str:
@@ -76,10 +77,11 @@ class GRU(Recurrent):
         *,
         clip_step: float | None = None,
         backend: str = "auto",
+        variational: bool = False,
     ) -> None:
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, "tanh", clip_step,
-            backend, device, dtype,
+            backend, device, dtype, variational,
         )  # fmt: skip
 
 
@@ -111,8 +113,9 @@ class LSTM(Recurrent):
         *,
         clip_step: float | None = None,
         backend: str = "auto",
+        variational: bool = False,
     ) -> None:
         super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, "tanh", clip_step,
-            backend, device, dtype,
+            backend, device, dtype, variational,
         )  # fmt: skip

@@ -17,6 +17,7 @@ from bptt.kernels.contract import Cell
 from bptt.kernels.fused import Torch
 from bptt.kernels.native import Native
 from bptt.nn.checks import autocast, check_dropout, check_input, check_sizes, is_number
+from bptt.nn.dropout import same_at_every_step
 
 _native = Native()
 
@@ -34,7 +35,8 @@ class Recurrent(nn.Module):
     - ``reset``: likewise; where it is true the row's state becomes zero before that step.
 
     Further settings: ``clip_step`` limits each element of the error that a step passes back through its state to
-    ±clip_step (Graves 2013, arXiv 1308.0850); ``backend`` is ``"auto"`` or a name in `bptt.kernels.table`. ``hx`` is torch's
+    ±clip_step (Graves 2013, arXiv 1308.0850); ``backend`` is ``"auto"`` or a name in `bptt.kernels.table`; ``variational``
+    lets the dropout between layers drop the same units at every step, as `bptt.nn.VariationalDropout` does. ``hx`` is torch's
     name for ``state``.
 
     **Raises** ``ValueError`` for sizes that do not fit, naming both, and ``TypeError`` for a state of the wrong structure.
@@ -59,6 +61,7 @@ class Recurrent(nn.Module):
         backend: str,
         device: Any,
         dtype: Any,
+        variational: bool = False,
     ) -> None:
         super().__init__()
         check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
@@ -72,6 +75,7 @@ class Recurrent(nn.Module):
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
         self.bidirectional, self.proj_size, self.clip_step, self.backend = bidirectional, proj_size, clip_step, backend
+        self.variational = bool(variational)
         self._names: list[tuple[Any, ...]] = []
         self._layers: list[Layer] = []
         directions = 2 if bidirectional else 1
@@ -168,14 +172,15 @@ class Recurrent(nn.Module):
             return kernel.run(self._layers[0], weights[0], x, state, rows)
         if state is None and not native:
             state = tuple(x.new_zeros(len(self._layers), x.shape[1], size) for size in self._sizes)
-        if isinstance(kernel, Torch) and rows == (None, None) and state is not None:
+        if isinstance(kernel, Torch) and rows == (None, None) and state is not None and not self.variational:
             flat = [w for each in weights for w in each if w is not None]
             return kernel.run_stack(self._layers, flat, x, state, self.dropout, self.training)
         directions = 2 if self.bidirectional else 1
         finals = []
         for depth in range(self.num_layers):
             if depth and self.dropout:
-                x = dropout(x, self.dropout, self.training)
+                drop = same_at_every_step if self.variational else dropout
+                x = drop(x, self.dropout, self.training)
             outputs = []
             for index in range(depth * directions, (depth + 1) * directions):
                 own: Any = state and tuple(part[index : index + 1] if native else part[index] for part in state)
@@ -234,6 +239,7 @@ class Recurrent(nn.Module):
             "proj_size": 0,
             "clip_step": None,
             "backend": "auto",
+            "variational": False,
         }
         said += [f"{name}={getattr(self, name)!r}" for name, default in defaults.items() if getattr(self, name) != default]
         return ", ".join(said)

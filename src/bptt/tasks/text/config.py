@@ -25,6 +25,10 @@ class TextSettings(TrainingSettings):
     test: float | str = setting(0.0, "Share of the text, after that, kept for the end; or a file.", "Data")
     embed: int | None = setting(None, "Size of a token's embedding; 64 for characters and bytes, else hidden.", "Network", ge=1)
     dropout: float = setting(0.2, "Share of activations dropped in training.", "Network", ge=0, lt=1)
+    variational: bool = setting(False, "Drop the same activations at every step of a window.", "Network")
+    weight_drop: float = setting(
+        0.0, "Share of the weights from state to state dropped in training, anew each window.", "Network", ge=0, lt=1
+    )
     lr: float = setting(3e-3, "Learning rate.", "Training", gt=0)
     tie: bool = setting(False, "Read out with the embedding's weights; needs embed = hidden.", "Network")
 

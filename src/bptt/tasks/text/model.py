@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from bptt.loss import CrossEntropy
-from bptt.nn import readout_cross_entropy
+from bptt.nn import VariationalDropout, readout_cross_entropy
 from bptt.tasks.layers import recurrent
 
 
@@ -20,7 +20,8 @@ class TextModel(nn.Module):
     ``logits [T, B, V]``; a stateful module for `bptt.backprop`, with `bptt.CrossEntropy` as its loss.
 
     ``tie=True`` reads out with the embedding's own weights (Press & Wolf 2017, arXiv 1608.05859): fewer parameters,
-    good for large V. Not for tokens that are classes of unrelated inputs and outputs.
+    good for large V. Not for tokens that are classes of unrelated inputs and outputs. ``variational``: dropout drops the same
+    features at every step; ``weight_drop``: the share of weights from state to state dropped in training.
 
     **Raises** ``ValueError`` where tied sizes differ, naming both.
     """
@@ -34,6 +35,8 @@ class TextModel(nn.Module):
         layers: int = 1,
         embed: int = 64,
         dropout: float = 0.0,
+        variational: bool = False,
+        weight_drop: float = 0.0,
         tie: bool = False,
         clip_step: float | None = None,
         backend: str = "auto",
@@ -42,8 +45,11 @@ class TextModel(nn.Module):
         if tie and embed != hidden:
             raise ValueError(f"tied weights need embed = hidden, got {embed} and {hidden}: make them equal, or --no-tie")
         self.embedding = nn.Embedding(size, embed)
-        self.dropout = nn.Dropout(dropout)
-        self.layers = recurrent(cell, embed, hidden, layers, dropout=dropout, clip_step=clip_step, backend=backend)
+        self.dropout = VariationalDropout(dropout) if variational else nn.Dropout(dropout)
+        self.layers = recurrent(
+            cell, embed, hidden, layers, dropout=dropout, clip_step=clip_step, backend=backend, variational=variational,
+            weight_drop=weight_drop,
+        )  # fmt: skip
         self.readout = nn.Linear(hidden, size)
         if tie:
             nn.init.uniform_(self.embedding.weight, -0.1, 0.1)

@@ -76,7 +76,8 @@ class TextTask(Task):
             (
                 "model",
                 f"{given.cell.upper()} {given.layers}×{given.hidden}, embedding {given.embedding}"
-                f"{' tied' if given.tie else ''}, dropout {given.dropout:g}: {parameters(self.model):,} parameters",
+                f"{' tied' if given.tie else ''}, {'variational ' * given.variational}dropout {given.dropout:g}"
+                f"{f', weight drop {given.weight_drop:g}' * (given.weight_drop > 0)}: {parameters(self.model):,} parameters",
             ),
             ("training", f"{given.through}; {given.rows} rows; {given.optimizer}, lr {given.lr:g}, {given.schedule}"),
         ]
@@ -208,4 +209,7 @@ def _print(tokens: Ids) -> str | None:
 
 
 def _model(settings: TextSettings, vocabulary: Vocabulary) -> TextModel:
-    return TextModel(vocabulary.size, embed=settings.embedding, tie=settings.tie, **settings.network)
+    return TextModel(
+        vocabulary.size, embed=settings.embedding, tie=settings.tie, variational=settings.variational,
+        weight_drop=settings.weight_drop, **settings.network,
+    )  # fmt: skip
