@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from bptt.cli.launch import speaks
+from bptt.cli.launch import tell
 
 MISUSE = (ValueError, TypeError, ImportError)
 MISUSE_OF_FILES = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
@@ -54,9 +54,7 @@ class Group(TyperGroup):
                 raise
             if type(error).__name__ == "NoArgsIsHelpError":
                 sys.exit(2)  # the help has been shown
-            added = speaks(error)
-            if added is not None:
-                print(f"bptt: {line(error)}{added}", file=sys.stderr, flush=True)
+            tell(error, f"bptt: {line(error)}")
             sys.exit(exit_code(error))
         sys.exit(code if isinstance(code, int) else 0)
 

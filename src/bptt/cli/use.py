@@ -28,7 +28,7 @@ TIME_FORMAT = Annotated[
     typer.Option(help="Table: how dates of --data are written, as in %d.%m.%Y.", show_default=False, rich_help_panel=_READ),
 ]
 MISSING = Annotated[
-    Literal["error", "forward", "interpolate", "mask"] | None,
+    Literal["error", "forward", "interpolate", "mask", "zero"] | None,
     typer.Option(help="Table: what to do with missing values of --data.", show_default=False, rich_help_panel=_READ),
 ]
 GAPS = Annotated[

@@ -178,6 +178,6 @@ def _talking() -> Iterator[None]:
         late = "imed out" in str(error) or "imeout" in str(error)
         raise Lost(
             "another process of this run "
-            + ("has not answered in the time that is allowed" if late else "has ended, or cannot be reached")
+            + ("has not answered in the time that its group allows (--timeout)" if late else "has ended, or cannot be reached")
             + ": once all are started again, the run goes on from its last checkpoint"
         ) from error
