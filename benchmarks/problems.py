@@ -62,9 +62,10 @@ PAGE = """# Known problems
 
 What a network can learn whose gradient reaches back far enough, and what is lost where it does not. Each strategy begins with
 the same weights and sees the same sequences, 32 side by side; *solved* is the share of unseen rows answered rightly at the end,
-*at best* the greatest share on the way (a network that has solved a problem can lose it again to one large step), *loss* the mean per target over the last updates, *chance* what the best network without memory reaches. An update follows each
-window, and windows without a target make none; time is not told, since other strategies ran beside. `adaptive` sees the
-sequences end to end, each begun afresh, since what it measures belongs to one pass.
+*at best* the greatest share on the way (a network that has solved a problem can lose it again to one large step), *loss* the
+mean per target over the last updates, *chance* what the best network without memory reaches. An update follows each window, and
+windows without a target make none; time is not told, since other strategies ran beside. `adaptive` sees the sequences end to
+end, each begun afresh, since what it measures belongs to one pass.
 
 Truncation with windows of a whole sequence learns from the last k2 steps of each alone. In the adding problem that is not
 hopeless: in a fifth of the sequences one of the two marks stands there, and a step that has learned to add what is marked does
@@ -140,7 +141,8 @@ def row(name: str, trial: dict[str, Any]) -> str:
         return f"| {name} | `{trial['through']}` | {trial['lr']:g} | {trial['failed']} | | | | | |"
     return (
         f"| {name} | `{trial['through']}` | {trial['lr']:g} | {trial['solved'][-1][1]:.1%} "
-        f"| {max(value for _, value in trial['solved']):.1%} | {trial['loss']:.4f} | {trial['chance']:.4f} | {trial['updates']:,} | {trial['steps']:,} |"
+        f"| {max(value for _, value in trial['solved']):.1%} | {trial['loss']:.4f} | {trial['chance']:.4f} "
+        f"| {trial['updates']:,} | {trial['steps']:,} |"
     )
 
 
