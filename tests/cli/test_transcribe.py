@@ -37,6 +37,9 @@ def test_train_evaluate_and_predict(tones, bptt):
     assert [json.loads(line)["file"] for line in (tones / "a.jsonl").read_text().splitlines()] == sorted(
         path.name for path in (tones / "tones").iterdir()
     )
+    by_language = [bptt("evaluate", run, "--json", "--beam", "8", "--language", weight).stdout for weight in ("0", "0.6", "50")]
+    assert by_language[1] == bptt("evaluate", run, "--json", "--beam", "8").stdout
+    assert by_language[0] != by_language[2]
     drawn = bptt("predict", run, "--data", "tones/0_ann_0.wav", "--plot", "a.svg")
     assert drawn.exit_code == 0, drawn.stderr
     assert "probability" in (tones / "a.svg").read_text()

@@ -47,6 +47,10 @@ TARGET_COLUMN = Annotated[
 BEAM = Annotated[
     int | None, typer.Option(min=1, help="Texts kept side by side while writing; 1 is fastest.", show_default=False)
 ]
+LANGUAGE = Annotated[
+    float | None,
+    typer.Option(min=0, help="Speech: weight of the n-gram of transcripts beside the network.", show_default=False),
+]
 THREADS = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads.", show_default=False)]
 
 
@@ -104,6 +108,7 @@ def evaluate(
     ] = None,
     target_column: TARGET_COLUMN = None,
     beam: BEAM = None,
+    language: LANGUAGE = None,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     threads: THREADS = None,
 ) -> None:
@@ -111,6 +116,7 @@ def evaluate(
     how = _given(
         data=data, part=part, rows=rows, encoding=encoding, separator=separator, time_format=time_format, missing=missing,
         gaps=gaps, text_column=text_column, label_column=label_column, target=target, target_column=target_column, beam=beam,
+        language=language,
     )  # fmt: skip
     trained = _open("evaluate", run, which, threads, how)
     report = trained.evaluate(**how)
@@ -191,6 +197,7 @@ def predict(
         typer.Option(min=0, help="Maintenance: mark units with this many cycles left, or fewer.", show_default=False),
     ] = None,
     beam: BEAM = None,
+    language: LANGUAGE = None,
     follow: Annotated[
         bool,
         typer.Option("--follow", help="Read rows from standard input as they come, and answer each with a line of JSON."),
@@ -210,7 +217,7 @@ def predict(
     how = _given(
         data=data, text=text, words=words or (page is not None) or None, encoding=encoding, separator=separator,
         time_format=time_format, missing=missing, gaps=gaps, text_column=text_column, alarm=alarm, beam=beam,
-        follow=follow or None,
+        language=language, follow=follow or None,
     )  # fmt: skip
     if follow:
         if data is not None or out is not None:

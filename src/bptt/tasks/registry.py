@@ -138,8 +138,8 @@ tasks: dict[str, Entry] = {
             ),
             settings="bptt.tasks.transcribe.config:TranscribeSettings",
             task="bptt.tasks.transcribe.task:TranscribeTask",
-            evaluate=("data", "part", "beam", "encoding", "separator", "text_column"),
-            predict=("data", "plot", "beam", "encoding", "separator"),
+            evaluate=("data", "part", "beam", "language", "encoding", "separator", "text_column"),
+            predict=("data", "plot", "beam", "language", "encoding", "separator"),
             seeds=True,
         ),
         Entry(
