@@ -54,7 +54,10 @@ void drop_old(double time) noexcept {
         }
 }
 
-bool suits(const Loan& loan, std::size_t bytes) { return loan.size >= bytes && loan.size - bytes <= bytes / 4; }
+// What was rounded up to whole pages suits those it was made for, whatever part of it they leave free.
+bool suits(const Loan& loan, std::size_t bytes) {
+    return loan.size >= bytes && (loan.size - bytes <= bytes / 4 || loan.size - bytes < most_rounding);
+}
 
 }  // namespace
 

@@ -19,6 +19,7 @@ struct Loan {
 inline constexpr std::size_t least_loan = std::size_t(4) << 20;
 inline constexpr std::size_t most_idle_bytes = std::size_t(1) << 30;
 inline constexpr int most_idle = 16;
+inline constexpr std::size_t most_rounding = std::size_t(1) << 21;  // by which `allocate_large` gives more than was asked for
 inline constexpr double idle_seconds = 10;
 
 // Throws std::bad_alloc. What it holds is arbitrary.

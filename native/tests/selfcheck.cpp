@@ -213,6 +213,14 @@ bool loans_are_used_again() {
     right = right && bptt::loan_bytes(false).most == again->size + large->size;
     bptt::give_back(large);
     bptt::give_back(again);
+    bptt::release_idle();
+    bptt::Loan* rounded = bptt::lend(3 * bptt::most_rounding + 1);  // to four of them, more than a quarter above
+    void* const there = rounded->at;
+    bptt::give_back(rounded);
+    rounded = bptt::lend(3 * bptt::most_rounding + 1);
+    right = right && rounded->at == there;
+    bptt::give_back(rounded);
+    bptt::release_idle();
     bptt::Loan* many[bptt::most_idle + 4];
     for (bptt::Loan*& loan : many) loan = bptt::lend(bptt::least_loan);
     for (bptt::Loan* loan : many) bptt::give_back(loan);

@@ -183,6 +183,8 @@ class Carrier:
             gain = 1.0
         if self._counting is not None and not self._tapes:
             self._taped, self._counting = max(self._taped, self._counting.stop()), None
+            if self._room is not None:
+                self._room.counted()
 
     def _parts(self, piece: Piece) -> int:
         """The calls that the module gets for a piece."""
@@ -193,7 +195,8 @@ class Carrier:
         """Begins to count what a run takes, unless somebody else is counting."""
         if self._counting is None and can_count():
             held = (self._present, self._error, self._sums.loss)
-            few = countable(self._call.model, steps, parts)
+            tapes = 1 if self._room is None else self._room.tapes
+            few = countable(self._call.model, tapes * steps, tapes * parts)
             self._counting = Counting(self._call.devices, held) if few else Heap(held)
 
     def _reverse(self, tape: Tape, gain: float) -> None:

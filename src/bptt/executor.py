@@ -177,7 +177,7 @@ class Backprop(Carrier, Iterator[Window]):
                 return action
             elif isinstance(action, Outline):
                 if action.budget is not None and action.predicted is not None:
-                    self._room = Room(action.budget, action.predicted, action.segment)
+                    self._room = Room(action.budget, action.predicted, action.segment, action.once)
                 self._outlook.gradients = missing_gradients(self._call.model)
 
     def _probe(self, steps: int) -> Taken | None:

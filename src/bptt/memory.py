@@ -49,28 +49,40 @@ class Counting:
             )
         for device in self._devices:
             torch.cuda.reset_peak_memory_stats(device)
-        self._before = sum(torch.cuda.memory_allocated(device) for device in self._devices)
+        self._before = self._on_devices()
         self._graph, self._outside = 0, outside.begin()
-        kind, experimental = _profiler.ProfilerState.CPU, torch._C._profiler._ExperimentalConfig()
-        config = _profiler.ProfilerConfig(kind, False, True, False, False, False, experimental)
-        _profiler._enable_profiler_legacy(config)
+        self._live = self._most = self.events = self.waiting = 0
+        _record()
 
     def taped(self, roots: list[Tensor]) -> None:
-        """Counts the graph that leads to ``roots``, which now stands."""
+        """Counts the graph that leads to ``roots``, which now stands; ``waiting`` then says what is there."""
         self._graph += graph_bytes(roots)
+        self._take_up()
+        self.waiting = self._live + outside.most() - self._outside + self._graph + self._on_devices() - self._before
+        _record()
 
     def stop(self) -> int:
         """Ends counting; the most, in bytes. ``events`` then says how many the profiler recorded."""
-        live = most = self.events = 0
+        self._take_up()
+        self._hold = None
+        beside = outside.most() - self._outside
+        return self._most + beside + self._graph + sum(map(torch.cuda.max_memory_allocated, self._devices)) - self._before
+
+    def _take_up(self) -> None:
         for thread in _profiler._disable_profiler_legacy():
             self.events += len(thread)
             for event in thread:
                 if event.kind() == "memory_alloc":
-                    live += event.cpu_memory_usage()
-                    most = max(most, live)
-        self._hold = None
-        beside = outside.most() - self._outside
-        return most + beside + self._graph + sum(map(torch.cuda.max_memory_allocated, self._devices)) - self._before
+                    self._live += event.cpu_memory_usage()
+                    self._most = max(self._most, self._live)
+
+    def _on_devices(self) -> int:
+        return sum(map(torch.cuda.memory_allocated, self._devices))
+
+
+def _record() -> None:
+    kind, experimental = _profiler.ProfilerState.CPU, torch._C._profiler._ExperimentalConfig()
+    _profiler._enable_profiler_legacy(_profiler.ProfilerConfig(kind, False, True, False, False, False, experimental))
 
 
 class Heap:
@@ -173,19 +185,20 @@ class Room:
     than a tenth of the budget, or 4 MiB, might come on top of what was predicted.
     """
 
-    def __init__(self, budget: int, predicted: int, segment: int) -> None:
+    def __init__(self, budget: int, predicted: int, segment: int, tapes: int) -> None:
         outside.begin()
         give_back()
         self._spare, self._segment, self._before = budget - predicted + max(budget // 10, _LITTLE), segment, resident()
         self._form: tuple[int, int] | None = None
-        self._counted = 0
+        self._counted = self._lent = 0
+        self.tapes = tapes
 
     def before(self, steps: int, parts: int, kept: int) -> bool:
         """Before a tape is made, by so many calls: whether it is to be counted, as the first whole one or one in more parts.
 
         What kernels kept for a tape of another form goes; of the same form it is used again. ``kept``: the bytes of states.
         """
-        if parts > 1 or (steps, parts) != self._form:
+        if parts > 1 or (steps, parts) != self._form or (self._lent and outside.most() > 1.1 * self._lent):
             outside.begin()
             self._form = steps, parts
         if resident() - self._before - kept - outside.most() > self._spare:
@@ -194,6 +207,10 @@ class Room:
             return False
         self._counted = parts
         return True
+
+    def counted(self) -> None:
+        """Now that what was to be counted has been: kernels need to keep no more than they did for that."""
+        self._lent = outside.most()
 
 
 def resident() -> int:

@@ -46,8 +46,9 @@ class Outlook:
         if made is not None:
             steps = made.stop - made.start
             disk = f", {made.on_disk:,} of them on disk" if made.on_disk else ""
+            once = f", the last {made.once:,} of them run once" if made.once > 1 else ""
             lines += [
-                f"  {steps:,} steps in {_some(made.segments, 'segment')} of {_some(made.segment, 'step')}",
+                f"  {steps:,} steps in {_some(made.segments, 'segment')} of {_some(made.segment, 'step')}{once}",
                 f"  {_some(made.slots, 'slot')} for states{disk}",
                 f"  {made.forward:,} forward steps executed, {made.forward / steps:.2f} for each step",
             ]

@@ -19,7 +19,7 @@ from bptt.state import State
 from bptt.through.plan import Taken
 
 # What has been measured stays true of a module as long as it is given input of the same form.
-_known: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, tuple[int, int]]] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, tuple[int, int, int]]] = weakref.WeakKeyDictionary()
 # What the profiler recorded: for a call of one step, and a step of the longest call.
 _events: weakref.WeakKeyDictionary[nn.Module, tuple[float, float]] = weakref.WeakKeyDictionary()
 _cuts: weakref.WeakKeyDictionary[Reader, Tensor | None] = weakref.WeakKeyDictionary()
@@ -41,8 +41,8 @@ def probe(call: Caller, reader: Reader, loss: Any, initial: State, steps: int) -
     key = _form(call, loss, piece, initial)
     if key not in known:
         known[key] = _measure(Caller(_alone(call.model)), reader, loss, initial, start, start + steps)
-    peak, state = known[key]
-    return Taken(peak, state, missing_gradients(call.model), -(-nbytes(piece) // steps) if reader.holds else 0)
+    peak, state, waiting = known[key]
+    return Taken(peak, state, missing_gradients(call.model), -(-nbytes(piece) // steps) if reader.holds else 0, waiting)
 
 
 def countable(model: nn.Module, steps: int, parts: int) -> bool:
@@ -82,8 +82,8 @@ def missing_gradients(model: nn.Module) -> int:
     return sum(p.nbytes for p in model.parameters() if p.requires_grad and p.grad is None)
 
 
-def _measure(call: Caller, reader: Reader, loss: Any, initial: State, start: int, stop: int) -> tuple[int, int]:
-    """The most that is allocated, and the bytes of one state kept, its random state where one is drawn included."""
+def _measure(call: Caller, reader: Reader, loss: Any, initial: State, start: int, stop: int) -> tuple[int, int, int]:
+    """The most that is allocated; the bytes of one state kept, its random state where one is drawn included; what waits."""
     where = f"steps {start}..{stop}"
     wanted = [p for p in call.model.parameters() if p.requires_grad]
     random = call.randomness()
@@ -108,7 +108,7 @@ def _measure(call: Caller, reader: Reader, loss: Any, initial: State, start: int
         drew = random != call.randomness()
         state = kept_bytes(after, random if drew else None)
     random.put_back()
-    return peak, state
+    return peak, state, counting.waiting
 
 
 def _run(call: Caller, loss: Any, piece: Piece, before: State, where: str) -> tuple[list[Tensor], State]:

@@ -10,7 +10,7 @@ STEP, STATE = 1000, 100
 
 def fake(steps: int) -> Taken:
     """What a run takes, by a rule instead of by measuring, so that the tests decide how it is cut."""
-    return Taken(STEP * steps, STATE, 0, 0)
+    return Taken(STEP * steps, STATE, 0, 0, STEP * steps)
 
 
 def answer(action):

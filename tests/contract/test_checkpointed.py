@@ -245,6 +245,47 @@ def test_the_graph_of_a_module_that_loops_counts():
         assert abs(run.plan.measured - outline.predicted) <= 0.1 * outline.predicted
 
 
+def test_tapes_that_fit_beside_each_other_are_made_at_once():
+    """The last segments run once; the gradient is that of the same segments whose tapes are all kept."""
+    model, data = bptt.nn.GRU(3, 4).double(), tuple(t.double() for t in sequence_of(12000))
+    run = bptt.backprop(model, LOSS, data, through=bptt.Checkpointed(memory="6MiB"))
+    outline = run.plan.outline
+    assert 1 < outline.once < outline.segments
+    assert outline.forward == 12000 + (outline.segments - outline.once) * outline.segment
+    assert f"the last {outline.once} of them run once" in run.plan.summary()
+    list(run)
+    assert abs(run.plan.measured - outline.predicted) <= 0.1 * outline.predicted
+    got = oracle.gradient(model)
+    expected, _, _ = gradient(model, data, Segmented(outline.segment))
+    assert torch.equal(got, expected)
+
+
+def test_memory_that_kernels_pile_up_between_segments_goes(monkeypatch):
+    """Where what is given back is not taken again, it is let go of before it exceeds what was counted."""
+    held = {"now": 0, "most": 0}
+
+    def begin():
+        held.update(now=0, most=0)
+        return 0
+
+    monkeypatch.setattr(outside, "_keepers", [])
+    outside.register(outside.Keeper(begin, lambda: held["most"]))
+    seen: list[int] = []
+
+    class Piling(nn.GRU):
+        def forward(self, x, state=None):
+            if torch.is_grad_enabled() and len(x) > 1:
+                held["now"] += 50_000
+                held["most"] = max(held["most"], held["now"])
+                seen.append(held["most"])
+            return super().forward(x, state)
+
+    run = bptt.backprop(Piling(3, 4), LOSS, sequence_of(3000), through=bptt.Checkpointed(memory="500KiB"))
+    list(run)
+    assert run.plan.outline.segments > 20
+    assert max(seen) <= 50_000 * (2 + run.plan.outline.once)
+
+
 def test_what_is_measured_is_where_rows_begin_most_often():
     """At first they do not begin at all: what a step takes there says nothing of later."""
     x, target = sequence_of(600)
@@ -257,7 +298,7 @@ def test_what_is_measured_is_where_rows_begin_most_often():
         outline = run.plan.outline
         assert 0.8 * outline.predicted <= run.plan.measured <= 1.1 * outline.predicted
         taken.append(outline.segment)
-    assert taken[0] > 1.5 * taken[1]
+    assert taken[0] >= 1.5 * taken[1]
 
 
 class Flagged(Watched):
@@ -368,7 +409,7 @@ def test_a_process_grows_by_what_was_predicted():
     """As long as malloc hands back at once what is let go of."""
     told = grown("torch", "96MiB", MALLOC_MMAP_THRESHOLD_="65536")
     assert abs(told["measured"] - told["predicted"]) <= 0.1 * told["predicted"], told
-    assert 0.7 * told["predicted"] <= told["grew"] <= 1.1 * told["predicted"], told  # not all that is allocated is touched
+    assert 0.5 * told["predicted"] <= told["grew"] <= 1.1 * told["predicted"], told  # not all that is allocated is touched
 
 
 @only_linux

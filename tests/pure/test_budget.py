@@ -77,7 +77,7 @@ def answering(step, state, held=0, seen=None):
     def answer(action):
         if isinstance(action, Outline) and seen is not None:
             seen.append(action)
-        return Taken(step * action.steps, state, 0, held) if isinstance(action, Probe) else None
+        return Taken(step * action.steps, state, 0, held, step * action.steps) if isinstance(action, Probe) else None
 
     return answer
 

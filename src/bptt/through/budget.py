@@ -13,28 +13,34 @@ from bptt.through.size import shown
 
 _FIRST_PROBES = (1, 2, 4, 16, 64)
 # The backward pass of a step takes about twice its forward pass; schedules whose time is alike to this part are alike.
-_BACKWARD, _ALIKE = 2, 0.02
-# Longer tapes than this no longer make a step cheaper: what a call costs is drowned, and memory that is new each time is slow.
-_SNUG = 32 * 2**20
+_BACKWARD, _ALIKE = 2, 0.005
+# A segment takes a while beside its steps (calls, packed weights, the graph): about as long as steps with so large a tape.
+_CALLS = 2**20
+# Probes are ever longer, each by this factor at most.
+_LONGER = 8
 
 
 @dataclass(frozen=True)
 class Cost:
     """Bytes: for each number of steps in ``probed`` their tape, its reversal and all gradients; ``state`` for a state kept;
-    ``held`` for every step of an input that cannot be read twice.
+    ``held`` for every step of an input that cannot be read twice; ``waiting``, for each number of steps, a tape that is not
+    being reversed.
     """
 
     probed: tuple[tuple[int, int], ...]
     state: int
     held: int
+    waiting: tuple[tuple[int, int], ...] = ()
 
     def tape(self, steps: int) -> int:
         """What a run of that many steps takes, on the straight lines through the probes."""
-        if len(self.probed) == 1:
-            return self.probed[0][1] * steps
-        after = bisect.bisect_left(self.probed, (steps,), 1, len(self.probed) - 1)
-        (a, low), (b, high) = self.probed[after - 1], self.probed[after]
-        return max(0, int(low + (high - low) / (b - a) * (steps - a)))
+        return _through(self.probed, steps)
+
+    def wait(self, steps: int) -> int:
+        """What their tape takes beside others: without what all share, which is what no step would take."""
+        points = self.waiting or self.probed
+        shared = 0 if len(points) == 1 else min(_through(points[:2], 0), points[0][1])
+        return max(_through(points, steps) - shared, 1)
 
     def peak(self, segment: int, kept: int, steps: int) -> int:
         """The most that is taken by ``steps`` steps in segments no longer than ``segment``, with that many states kept."""
@@ -43,7 +49,9 @@ class Cost:
 
 @dataclass(frozen=True)
 class Chosen:
-    """``segments`` of at most ``segment`` steps, ``slots`` for states, the one at the start and ``on_disk`` included."""
+    """``segments`` of at most ``segment`` steps, ``slots`` for states, the one at the start and ``on_disk`` included; the last
+    ``once`` segments run only once, so that as many tapes stand at a time.
+    """
 
     segments: int
     segment: int
@@ -51,15 +59,17 @@ class Chosen:
     on_disk: int
     forward: int
     peak: int
+    once: int = 1
 
 
 def fit(
-    budget: int, start: int, stop: int, *, disk: bool = False, aside: int = 0, beyond: int = 0
+    budget: int, start: int, stop: int, *, disk: bool = False, aside: int = 0, beyond: int = 0, several: bool = False
 ) -> Generator[Action, Any, tuple[Cost, Chosen] | None]:
     """The schedule for steps ``start..stop`` within the budget, and what it costs; ``None`` where nobody answers.
 
     Probes ever longer runs, up to the segments chosen, as long as they are expected to stay within the budget. ``disk``:
     states beyond the budget go to disk. ``aside``: states that are kept besides. ``beyond``: steps whose input is held besides.
+    ``several``: more than one tape may stand at a time.
 
     **Raises** ``ValueError`` where not a single step fits, saying the least budget that does.
     """
@@ -75,28 +85,39 @@ def fit(
         if taken is None:
             lengths.clear()  # what is longer takes as many bytes a step
         else:
-            point = (length, taken.peak + taken.gradients)
-            cost = Cost(((*cost.probed, point) if cost else (point,)), taken.state, taken.held)
+            point, waits = (length, taken.peak + taken.gradients), (length, taken.waiting)
+            before = cost or Cost((), 0, 0)
+            cost = Cost((*before.probed, point), taken.state, taken.held, (*before.waiting, waits))
         assert cost is not None
         if lengths and len(cost.probed) > 1 and cost.tape(lengths[0]) > budget:
             lengths.clear()
         if not lengths:
-            chosen = choose(cost, budget, start, stop, disk=disk, aside=aside, beyond=beyond)
+            chosen = choose(cost, budget, start, stop, disk=disk, aside=aside, beyond=beyond, several=several)
             if taken is not None and chosen.segment > length:
-                lengths = [min(chosen.segment, 8 * length)]
+                lengths = [min(chosen.segment, _LONGER * length)]
     assert cost is not None
     assert chosen is not None
     return cost, chosen
 
 
-def choose(cost: Cost, budget: int, start: int, stop: int, *, disk: bool = False, aside: int = 0, beyond: int = 0) -> Chosen:
+def choose(
+    cost: Cost,
+    budget: int,
+    start: int,
+    stop: int,
+    *,
+    disk: bool = False,
+    aside: int = 0,
+    beyond: int = 0,
+    several: bool = False,
+) -> Chosen:
     """The schedule that takes the least time within the budget; of those alike, a small one. See `fit`.
 
     **Raises** ``ValueError`` where not a single step fits, saying the least budget that does.
     """
     steps = stop - start
     besides = cost.peak(0, aside, steps + beyond) - cost.tape(0)
-    found = list(_feasible(cost, budget - besides, steps, disk))
+    found = list(_feasible(cost, budget - besides, steps, disk, several))
     if not found:
         least = besides + min(cost.tape(steps), cost.peak(1, 2, 0))
         ample = besides + min(cost.peak(length, -(-steps // length), 0) for length in _lengths(steps))
@@ -104,13 +125,20 @@ def choose(cost: Cost, budget: int, start: int, stop: int, *, disk: bool = False
             f"memory={shown(budget)} is too little for steps {start}..{stop}: the least that works is {shown(least * 1.01)}, "
             f"and from {shown(ample * 1.01)} on no step need run more than twice"
         )
-    best = min(found, key=lambda each: each.forward)
-    alike = [each for each in found if each.forward - best.forward <= _ALIKE * (best.forward + _BACKWARD * steps)]
-    snug = min(alike, key=lambda each: (max(each.peak, cost.tape(1) + _SNUG), each.forward))
-    return replace(snug, peak=snug.peak + besides)
+    known = cost.probed[-1][0]
+    a_call = _CALLS / max(cost.wait(known) / known, 1)
+
+    def time(each: Chosen) -> float:
+        """In forward steps; longer probes are steps too."""
+        longer = max(0, each.segment - known) * _LONGER / (_LONGER - 1)
+        return each.forward + _BACKWARD * steps + (1 + _BACKWARD) * (a_call * each.segments + longer)
+
+    best = min(map(time, found))
+    small = min((each for each in found if time(each) <= (1 + _ALIKE) * best), key=lambda each: (each.peak, each.forward))
+    return replace(small, peak=small.peak + besides)
 
 
-def _feasible(cost: Cost, budget: int, steps: int, disk: bool) -> Iterator[Chosen]:
+def _feasible(cost: Cost, budget: int, steps: int, disk: bool, several: bool) -> Iterator[Chosen]:
     for segment in _lengths(steps):
         segments = -(-steps // segment)
         segment = -(-steps // segments)
@@ -124,6 +152,21 @@ def _feasible(cost: Cost, budget: int, steps: int, disk: bool) -> Iterator[Chose
             slots = segments - 1 if disk else in_memory
             forward, peak = executed(steps, segment, slots), cost.peak(segment, in_memory + 1, 0)
             yield Chosen(segments, segment, slots, slots - in_memory, forward, peak)
+            once = min(segments - 1, 1 + (budget - peak) // cost.wait(segment))
+            if several and once > 1 and slots == in_memory:
+                # A segment that runs once needs no state of its own: those that run again are fewer.
+                slots = min(slots, segments - once)
+                forward, peak = executed(steps, segment, slots, once), cost.peak(segment, slots + 1, 0)
+                yield Chosen(segments, segment, slots, 0, forward, peak + (once - 1) * cost.wait(segment), once)
+
+
+def _through(points: tuple[tuple[int, int], ...], steps: int) -> int:
+    """The value at ``steps`` on the straight lines through the points, the last of which goes on."""
+    if len(points) == 1:
+        return points[0][1] * steps
+    after = bisect.bisect_left(points, (steps,), 1, len(points) - 1)
+    (a, low), (b, high) = points[after - 1], points[after]
+    return max(0, int(low + (high - low) / (b - a) * (steps - a)))
 
 
 def _lengths(steps: int) -> Iterator[int]:

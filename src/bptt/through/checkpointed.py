@@ -69,10 +69,21 @@ class Checkpointed(Strategy):
             return
         chosen = self._by_slots(stop)
         if self.memory is not None:
-            fitted = yield from fit(int(self.memory), 0, stop, disk=self.disk is not None)
+            fitted = yield from fit(int(self.memory), 0, stop, disk=self.disk is not None, several=True)
             chosen = fitted[1] if fitted is not None else chosen
         predicted, budget = (chosen.peak or None), (None if self.memory is None else int(self.memory))
-        yield Outline(0, stop, chosen.segments, chosen.segment, chosen.slots, chosen.on_disk, chosen.forward, predicted, budget)
+        yield Outline(
+            0,
+            stop,
+            chosen.segments,
+            chosen.segment,
+            chosen.slots,
+            chosen.on_disk,
+            chosen.forward,
+            predicted,
+            budget,
+            chosen.once,
+        )
         several = chosen.segments > 1
         if several:
             yield Keep(0)
@@ -81,6 +92,7 @@ class Checkpointed(Strategy):
             chosen.slots,
             keep_end=several,
             in_memory=chosen.slots - chosen.on_disk,
+            once=chosen.once,
         )
         if several:
             yield Load(stop)

@@ -110,7 +110,9 @@ class Weigh:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """Says what will be done within a budget of memory, for `Backprop.plan`; bytes where ``predicted``."""
+    """Says what will be done within a budget of memory, for `Backprop.plan`; bytes where ``predicted``. The last ``once``
+    segments run only once: as many tapes stand at a time.
+    """
 
     start: int
     stop: int
@@ -121,6 +123,7 @@ class Outline:
     forward: int
     predicted: int | None = None
     budget: int | None = None
+    once: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +136,15 @@ class Reach:
 
 class Taken(NamedTuple):
     """The answer to `Probe`, in bytes: the most that was allocated; one kept state; the gradients that have yet to be made;
-    and the input that must be held for every step, which is nothing where the sequence is sliced as needed.
+    the input that must be held for every step, which is nothing where the sequence is sliced as needed; and the tape that
+    waits for its reversal.
     """
 
     peak: int
     state: int
     gradients: int
     held: int
+    waiting: int
 
 
 class Weighed(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 from bptt.through.plan import Action, Back, Drop, Keep, Load, Run
@@ -22,6 +23,7 @@ def reverse(
     onward: bool = False,
     keep_end: bool = False,
     in_memory: int | None = None,
+    once: int = 1,
     gain: Callable[[int], float] = lambda _: 1.0,
 ) -> Iterator[Action]:
     """Runs the segments between ``cuts`` and carries the error back through them, newest first.
@@ -29,13 +31,14 @@ def reverse(
     The present state lies at ``cuts[0]``, where it is kept if there are several segments; that is one of the ``slots``.
     ``again``: they have run before, each from cut to cut. ``counts``: their losses count, in the run that has a tape.
     ``onward``: the error at ``cuts[0]`` goes on. ``keep_end``: the state at the last cut is kept as it is reached.
-    ``in_memory``: of the slots, those that are not on disk. ``gain(boundary)``: what the error is multiplied by there.
+    ``in_memory``: of the slots, those that are not on disk. ``once``: of the segments that have not run before, the last ones
+    that run with their tapes at once. ``gain(boundary)``: what the error is multiplied by there.
     """
     reached = cuts[-1] if again else cuts[0]
     present = 0
     kept: dict[int, bool] = {}
     on_disk = max(0, slots - (slots if in_memory is None else in_memory))
-    todo = [(0, len(cuts) - 1, slots)]
+    todo = [(0, len(cuts) - once, slots)]
     while todo:
         low, high, free = todo.pop()
         if high in kept:
@@ -54,11 +57,13 @@ def reverse(
                 kept[low] = on_disk > 0
                 on_disk -= kept[low]
                 yield Keep(cuts[low], disk=kept[low])
-        start, stop = cuts[low], cuts[high]
-        yield Run(start, stop, count=counts, replay=(start,) if stop <= reached else (), onward=onward or low > 0)
-        reached = max(reached, stop)
+        runs = list(itertools.pairwise(cuts[low:] if high == len(cuts) - once else cuts[low : high + 1]))
+        for start, stop in runs:
+            yield Run(start, stop, count=counts, replay=(start,) if stop <= reached else (), onward=onward or low > 0)
+            reached = max(reached, stop)
         if keep_end:
-            yield Keep(stop)
+            yield Keep(reached)
             keep_end = False
-        yield Back(start, stop, gain(stop))
+        for start, stop in reversed(runs):
+            yield Back(start, stop, gain(stop))
         present = high

@@ -25,10 +25,13 @@ def forward_steps(length: int, slots: int) -> int:
     return repeats * length - math.comb(slots + repeats, slots + 1) + length
 
 
-def executed(steps: int, segment: int, slots: int) -> int:
-    """Forward steps executed to reverse ``steps`` in segments of ``segment``: the last one, maybe shorter, runs once."""
+def executed(steps: int, segment: int, slots: int, once: int = 1) -> int:
+    """Forward steps executed to reverse ``steps`` in segments of ``segment``, the last ``once`` of which run only once.
+
+    The very last may be shorter than the others.
+    """
     segments = -(-steps // segment)
-    return segment * (forward_steps(segments, slots) - 1) + steps - segment * (segments - 1)
+    return segment * (forward_steps(segments - once + 1, slots) - 1) + steps - segment * (segments - once)
 
 
 def advance(length: int, slots: int) -> int:
@@ -38,6 +41,8 @@ def advance(length: int, slots: int) -> int:
     """
     if slots == 1:
         return length - 1
+    if slots >= length - 1:
+        return 1  # a state for each
 
     def cost(y: int) -> int:
         return y + forward_steps(length - y, slots - 1) + forward_steps(y, slots)
