@@ -47,6 +47,12 @@ _WORDS = (
 _NOTTINGHAM = (
     "--data nottingham --dropout 0.3 --input-dropout 0 --rows 4 --epochs 20 --lr 0.004 --optimizer adamw:weight_decay=0.01"
 )
+_BEIJING = (
+    "--data beijing --missing zero --valid 876 --test 35040 --point mean --history 48 --stride 8 --dropout 0.3 --epochs 6"
+)
+_WEATHER = (
+    "--known DEWP --known TEMP --known PRES --known Iws --known Is --known Ir --known cbwd=NW --known cbwd=NE --known cbwd=SE"
+)
 _NATS = "scores/this model/nats"
 ROWS = (
     Row(
@@ -73,6 +79,33 @@ ROWS = (
     Row(
         "temperature", "Melbourne, next day, MAE", "forecast", "--data melbourne --test 2y",
         "targets/Temp/scores/this model/mae", "below 1.953", "–", form=".3f",
+    ),
+    Row(
+        "transformer", "ETTh1, 24 hours ahead, 7 variables, MSE", "forecast",
+        "--data etth1 --horizon 24 --apart --lags 72 --history 168 --norm window --rows 8 --epochs 5",
+        "all/scores/this model/mse", "< 0.40", "0.577 (Informer, Zhou et al. 2021)", form=".3f",
+    ),
+    Row(
+        "m4 hourly", "M4 Hourly, 48 hours ahead, sMAPE", "forecast",
+        "--data m4-hourly --scale log --lags 168 --history 336 --norm window --stride 84 --rows 16 --hidden 48 --epochs 3",
+        "targets/value/scores/this model/smape", "≤ 11.5", "9.33 (best of the competition), 18.38 (Naive2)",
+    ),
+    Row(
+        "beijing", "Beijing, next hour, RMSE, missing cells zeros as published", "forecast", _BEIJING,
+        "targets/pm2.5/scores/this model/rmse", "< 25.5", "26.50 (an LSTM)", seeds=3,
+    ),
+    Row(
+        "beijing weather", "the same, told that hour's weather", "forecast", f"{_BEIJING} --set past=[] {_WEATHER}",
+        "targets/pm2.5/scores/this model/rmse", "–", "–", seeds=3,
+    ),
+    Row(
+        "returns", "shares and S&P 500, next day's return, MAE in deviations", "forecast",
+        "--data stocks --apart --history 60", "all/scores/this model/mae", "no more than the random walk", "–", form=".4f",
+    ),
+    Row(
+        "swings", "the same, size of the return, MAE in deviations", "forecast",
+        "--data stocks --transform volatility --apart --history 60", "all/scores/this model/mae", "below the next", "–",
+        form=".4f",
     ),
     Row("engines", "C-MAPSS FD001, RMSE", "maintain", "--data cmapss", "scores/this model/rmse", "≤ 14.5",
         "14.93 (one-layer LSTM), 16.14 (deep)", seeds=5),

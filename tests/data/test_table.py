@@ -208,8 +208,23 @@ def test_missing_values_are_refused_or_treated(file):
         "1 row left out before every column has its first value (2020-01-02)",
     )
     assert read_table(path, missing="interpolate").values[:, 0].tolist() == [2, 5, 8, 8, 8]
+    zero = read_table(path, missing="zero")
+    assert zero.values[:, 0].tolist() == [0 if np.isnan(v) else v for v in read_table(path, missing="mask").values[:, 0]]
+    assert zero.observed.all()
+    assert "taken for zeros" in zero.notes[0]
     mask = read_table(path, missing="mask")
     assert np.isnan(mask.values[:, 0]).tolist() == [True, False, True, False, True, True]
+
+
+def test_a_column_of_texts_is_read_by_what_it_says(file):
+    path = file("day,v,wind\n2020-01-01,1,NW\n2020-01-02,2,cv\n2020-01-03,3,\n2020-01-04,4,NW\n")
+    table = read_table(path, targets=["v"], past=["wind=NW"], known=["wind=cv"], missing="mask")
+    assert table.columns == ("v", "wind=NW", "wind=cv")
+    np.testing.assert_array_equal(table.values[:, 1:], [[1, 0], [0, 1], [np.nan, np.nan], [1, 0]])
+    with pytest.raises(ValueError, match="no past column 'winds=NW'"):
+        read_table(path, targets=["v"], past=["winds=NW"])
+    with pytest.raises(ValueError, match=r"column 'wind', row 1: 'NW' is not a finite number.*--past wind=NW"):
+        read_table(path, targets=["v"], past=["wind"])
 
 
 def test_trailing_rows_of_known_covariates_are_the_future(file):
@@ -267,7 +282,7 @@ def test_splits_that_cannot_be(file, amounts, message):
         (DAILY, {}, "say which column to forecast, as in --target a; columns of numbers: a, b"),
         (DAILY, {"targets": ["a"], "past": ["a"]}, "column 'a' has more than one role"),
         (DAILY, {"targets": ["date"]}, "'2020-01-01' is not a finite number"),
-        (DAILY, {"targets": ["a"], "missing": "zero"}, "missing='zero': expected one of error, forward"),
+        (DAILY, {"targets": ["a"], "missing": "none"}, "missing='none': expected one of error, forward"),
         (DAILY, {"targets": ["a"], "gaps": "no"}, "gaps='no': expected one of auto"),
         (DAILY, {"targets": ["a"], "encoding": "utf9"}, "'utf9' is not an encoding"),
         (DAILY, {"targets": ["a"], "time_format": "%d.%m.%Y"}, "row 1: '2020-01-01' cannot be read with the format"),

@@ -113,6 +113,13 @@ def test_scalers():
     assert minmax.transform(values)[:, 0].tolist()[:2] == [0, 0.5]
     assert np.isnan(minmax.transform(values)[2, 0])
     assert np.array_equal(none.transform(values), values, equal_nan=True)
+    logs = Scaler.fit(np.array([[1.0, 5.0], [np.e**2, 7.0]]), "log", logs=1)
+    assert logs == Scaler("log", (1.0, 6.0), (1.0, 1.0), 1)
+    assert Scaler.from_json(json.loads(json.dumps(logs.to_json()))) == logs
+    assert np.allclose(logs.inverse(logs.transform([[3.0, -4.0]])), [[3.0, -4.0]])
+    assert np.allclose(logs.inverse([[0.0]], columns=slice(1, 2)), [[6.0]])
+    with pytest.raises(ValueError, match="a logarithm needs numbers above zero, got 0"):
+        logs.transform([[0.0, 1.0]])
     for scaler in (standard, minmax, none):
         assert Scaler.from_json(json.loads(json.dumps(scaler.to_json()))) == scaler
         assert np.allclose(scaler.inverse(scaler.transform(values)), values, equal_nan=True)
@@ -121,7 +128,7 @@ def test_scalers():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Scaler.fit(np.ones((3, 1)), "robust"), "no scaling 'robust'; choose one of standard, minmax, none"),
+        (lambda: Scaler.fit(np.ones((3, 1)), "robust"), "no scaling 'robust'; choose one of standard, minmax, log, none"),
         (lambda: Scaler.fit(np.ones(3)), r"shape \[3\]; expected \[T, C\]"),
         (lambda: Scaler.fit(np.full((3, 1), np.nan), columns=["v"]), "column 'v' has no value in the 3 rows"),
         (lambda: Scaler.fit(np.ones((3, 2))).transform(np.ones((3, 3))), r"\[3, 3\] but the scaling is of 2 columns"),

@@ -165,3 +165,47 @@ def test_a_series_a_row_with_what_came_later_in_a_file_of_its_own(tmp_path):
 def test_what_cannot_be_learned_is_said(tmp_path, how, said):
     with pytest.raises(ValueError, match=said):
         task_of(shops(tmp_path / "a.csv"), **how)
+
+
+def test_what_grows_in_proportion_is_read_as_logarithms(tmp_path):
+    path = shops(tmp_path / "a.csv")
+    task = task_of(path, scale="log", lags=7, norm="none")
+    own = task.what.series["north"]
+    learned = task.panel.tables["north"].values[: own.cut.learned(task.panel.tables["north"]), 0]
+    assert own.scaler.center[0] == pytest.approx(np.log(learned).mean())
+    np.testing.assert_allclose(own.scaler.inverse(own.scaler.transform(np.full((1, len(own.scaler.center)), 2.0)))[0], 2.0)
+    task.fit(tmp_path / "run", progress=False)
+    trained = TrainedForecast(tmp_path / "run")
+    columns = trained.predict().columns()
+    scale = {name: 3 * each for name, (_, _, each) in SHOPS.items()}
+    assert all(0.4 < value / scale[name] < 2.5 for name, value in zip(columns["shop"], columns["sold"], strict=True))
+    with pytest.raises(ValueError, match="--point mean would be the mean of logarithms"):
+        task_of(path, scale="log", point="mean")
+    below = tmp_path / "b.csv"
+    below.write_text(path.read_text().replace("2001-01-05,south,", "2001-01-05,south,-"))
+    with pytest.raises(ValueError, match=r"series 'south', sold is -\d+.* at 2001-01-05, and --scale log takes logarithms"):
+        task_of(below, scale="log")
+
+
+@pytest.mark.parametrize("transform", ["return", "volatility"])
+def test_returns_are_forecast_beside_a_random_walk(tmp_path, transform):
+    rng = np.random.default_rng(0)
+    prices = 50 * np.exp(np.cumsum(rng.normal(0, 0.01, 400)))
+    path = tmp_path / "p.csv"
+    path.write_text("day,price\n" + "".join(f"{np.datetime64('2001-01-01') + i},{p:.5f}\n" for i, p in enumerate(prices)))
+    task = ForecastTask(settle(ForecastSettings, options={
+        "data": str(path), "transform": transform, "hidden": 4, "epochs": 1, "history": 20, "valid": 50, "test": 150,
+    }))  # fmt: skip
+    wanted = 100 * np.diff(np.log(np.round(prices, 5)))
+    np.testing.assert_allclose(task.panel.first.values[:, 0], wanted if transform == "return" else np.abs(wanted))
+    task.fit(tmp_path / "run", progress=False)
+    trained = task.open(tmp_path / "run")
+    found = trained.evaluate().figures["targets"]["price"]
+    assert ("random walk" in found["scores"]) == (transform == "return")
+    if transform == "return":
+        assert found["scores"]["random walk"]["mae"] == pytest.approx(np.abs(wanted[-150:]).mean())
+    with pytest.raises(ValueError, match="takes values as they are"):
+        trained.follow()
+    path.write_text(path.read_text().replace("2001-01-03,", "2001-01-03,-"))
+    with pytest.raises(ValueError, match=f"at 2001-01-03, and --transform {transform} takes logarithms"):
+        ForecastTask(task.settings)

@@ -16,6 +16,14 @@ from bptt.data.times import Times
 
 EVEN = 0.9  # the share of equal steps from which rows count as evenly spaced, with gaps (trading days have 0.8)
 
+_ABSENT = {
+    "forward": "filled with the value before",
+    "interpolate": "interpolated",
+    "mask": "marked as missing",
+    "zero": "taken for zeros",
+}
+_MISSING = {"forward": "filled forward", "interpolate": "interpolated", "mask": "marked", "zero": "taken for zeros"}
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -70,13 +78,13 @@ def assemble(
         values, times = full, whole
     policy = "forward" if how.missing == "error" else how.missing
     if len(absent):
-        done = {"forward": "filled with the value before", "interpolate": "interpolated", "mask": "marked as missing"}[policy]
-        notes.append(f"{_count(len(absent), 'absent time stamp')} {done}: {_list(absent)}")
+        notes.append(f"{_count(len(absent), 'absent time stamp')} {_ABSENT[policy]}: {_list(absent)}")
     holes = int((~observed[: len(values) - future]).sum()) - len(absent) * len(given)
     if holes > 0 and how.missing != "error":
-        done = {"forward": "filled forward", "interpolate": "interpolated", "mask": "marked"}[policy]
-        notes.append(f"{_count(holes, 'missing value')} {done} ({100 * holes / observed.size:.2g} % of all)")
+        notes.append(f"{_count(holes, 'missing value')} {_MISSING[policy]} ({100 * holes / observed.size:.2g} % of all)")
     values, begin = fill(values, policy)
+    if policy == "zero":
+        observed[: len(values) - future] = True
     if begin:
         notes.append(f"{_count(begin, 'row')} left out before every column has its first value ({show_time(times[begin])})")
     for c, name in enumerate(given):

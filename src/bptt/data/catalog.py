@@ -110,7 +110,11 @@ named: dict[str, Named] = {
         files={
             "data": File(_SERIES + "pollution.csv", 2010492, "892e9559205d16d32623135c127a3951c12e46ea1e0b3093e107ce89a9fd60e2")
         },
-        settings={"target": ["pm2.5"], "past": ["DEWP", "TEMP", "PRES", "Iws", "Is", "Ir"], "missing": "forward"},
+        settings={
+            "target": ["pm2.5"],
+            "past": ["DEWP", "TEMP", "PRES", "Iws", "Is", "Ir", "cbwd=NW", "cbwd=NE", "cbwd=SE"],
+            "missing": "forward",
+        },
     ),
     "stocks": Named(
         task="forecast",

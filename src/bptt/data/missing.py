@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-POLICIES = ("error", "forward", "interpolate", "mask")
+POLICIES = ("error", "forward", "interpolate", "mask", "zero")
 
 
 def fill(values: NDArray[np.float64], policy: str) -> tuple[NDArray[np.float64], int]:
     """Values ``[T, C]`` without NaN after the rows where every column has begun, and how many rows come before that.
 
     "forward" repeats the last value, "interpolate" draws a line to the next one (after the last value it repeats);
-    "mask" leaves NaN where it is.
+    "mask" leaves NaN where it is; "zero" puts 0 there.
     """
-    if policy == "mask":
-        return values, 0
+    if policy in ("mask", "zero"):
+        return (values if policy == "mask" else np.nan_to_num(values)), 0
     there = np.isfinite(values)
     begin = int(there.argmax(axis=0).max(initial=0))
     filled = values.copy()

@@ -43,11 +43,13 @@ def read_table(
         time: the column with the time stamps, or several (year, month, day, hour, ...). Default: the only column that
             holds dates, or columns of those names; without either, rows are taken in the order of the file.
         targets: the columns to forecast. Default: the only column of numbers.
-        past: covariates known up to the present. known: covariates known ahead of time. Trailing rows that hold
-            nothing but known covariates become ``Table.future``.
+        past: covariates known up to the present; ``wind=NW`` is 1 where the column ``wind`` says NW, else 0.
+        known: covariates known ahead of time. Trailing rows that hold nothing but known covariates become
+            ``Table.future``.
         missing: "error" refuses missing cells; "forward" repeats the last value (nothing is learnt before its time);
             "interpolate" draws a line to the next value, which *looks ahead*: not for judging forecasts near gaps;
-            "mask" keeps NaN, and windows tell the network which values were there. Rows before every column has begun
+            "mask" keeps NaN, and windows tell the network which values were there; "zero" takes 0 *for what was observed*, as
+            some published comparisons do. Rows before every column has begun
             are left out under "forward" and "interpolate".
         gaps: absent time stamps on an even grid. "fill" inserts rows that are treated as ``missing`` says ("error"
             there: as "forward"); "keep" leaves the rows as they are; "error" refuses. "auto" fills where at least
@@ -107,6 +109,7 @@ def read_panel(
     if series is not None:
         names = _names(path, frame[find_column(series, frame.columns, "series")])
         frame = frame.drop(series)
+    frame = _with_marks(frame, (*past, *known))
     columns = list(frame.columns)
     given = [find_column(name, columns, role) for role, names_ in _roles(targets, past, known) for name in names_]
     time_columns = _time_columns(frame, time, given)
@@ -165,6 +168,18 @@ def _alike(path: Path, tables: dict[str, Table]) -> dict[str, Table]:
     )
 
 
+def _with_marks(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """With a column of 0 and 1 for each of the names like ``wind=NW`` whose column is there."""
+    import polars
+
+    for name in dict.fromkeys(names):
+        column, equals, value = name.partition("=")
+        if equals and name not in frame.columns and column in frame.columns:
+            mark = (polars.col(column).cast(polars.String) == value).cast(polars.Float64)
+            frame = frame.with_columns(mark.alias(name))
+    return frame
+
+
 def _roles(targets: Sequence[str], past: Sequence[str], known: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
     roles = [("target", targets), ("past", past), ("known", known)]
     for role, names in roles:
@@ -215,7 +230,9 @@ def _column(cells: pl.Series, separator: str | None) -> NDArray[np.float64]:
     if bad.any():
         row = int(bad.argmax())
         more = f" ({int(bad.sum())} such cells)" if bad.sum() > 1 else ""
-        raise ValueError(f"column {cells.name!r}, row {row + 1}: {str(cells[row])!r} is not a finite number{more}")
+        texts = 2 * bad.sum() > len(bad)
+        cure = f"; of texts take what they say, as in --past {cells.name}={cells[row]}" if texts else ""
+        raise ValueError(f"column {cells.name!r}, row {row + 1}: {str(cells[row])!r} is not a finite number{more}{cure}")
     return values
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from bptt.tasks.config import TrainingSettings, setting
 
@@ -24,7 +24,9 @@ class ForecastSettings(TrainingSettings):
     known: list[str] = setting([], "Column known ahead of time; repeatable.", "Data")
     time: list[str] = setting([], "Column of time stamps (or year, month, …: repeatable); found by itself.", "Data")
     time_format: str | None = setting(None, "How dates are written, as in %d.%m.%Y.", "Data")
-    missing: Literal["error", "forward", "interpolate", "mask"] = setting("error", "What to do with missing values.", "Data")
+    missing: Literal["error", "forward", "interpolate", "mask", "zero"] = setting(
+        "error", "What to do with missing values.", "Data"
+    )
     gaps: Literal["auto", "fill", "keep", "error"] = setting("auto", "What to do with absent time stamps.", "Data")
     encoding: str = setting("utf-8", "Encoding of the file.", "Data")
     separator: str | None = setting(None, "What stands between cells; found by itself, unless given.", "Data")
@@ -39,7 +41,9 @@ class ForecastSettings(TrainingSettings):
     horizon: int = setting(1, "Rows forecast at once.", "Data", ge=1)
     stride: int | None = setting(None, "Rows from training window to window; else history / 16.", "Data", ge=1)
     season: list[int] = setting([], "Rows in a season; repeatable. Day, week and year where there are dates.", "Data")
-    scale: Literal["standard", "minmax", "none"] = setting("standard", "Scaling, fitted on the training part.", "Data")
+    scale: Literal["standard", "minmax", "log", "none"] = setting(
+        "standard", "Scaling, fitted on the training part; log: for what grows in proportion.", "Data"
+    )
     calendar: bool = setting(True, "Tell the network the time of day, week and year.", "Data")
 
     cell: Literal["lstm", "gru", "rnn"] = setting("gru", "Recurrent cell.", "Network")
@@ -91,6 +95,14 @@ class ForecastSettings(TrainingSettings):
         if any(rows < 2 for rows in value) or len(set(value)) < len(value):
             raise ValueError(f"a season has two rows or more, each is given once; got {', '.join(map(str, value))}")
         return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> ForecastSettings:
+        if self.scale == "log" and self.point == "mean":
+            raise ValueError("--point mean would be the mean of logarithms with --scale log: leave out one of them")
+        if self.scale == "log" and self.transform != "none":
+            raise ValueError(f"--transform {self.transform} takes logarithms itself: leave out --scale log")
+        return self
 
     @field_validator("time", mode="before")
     @classmethod

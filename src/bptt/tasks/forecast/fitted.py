@@ -37,7 +37,9 @@ class Own:
         steps = np.abs(np.diff(values, axis=0))
         known = np.isfinite(steps)
         return cls(
-            scaler=Scaler.fit(with_calendar(table, 0, found).values[:rows], scale, [*table.columns, *found, *found]),
+            scaler=Scaler.fit(
+                with_calendar(table, 0, found).values[:rows], scale, [*table.columns, *found, *found], len(table.targets)
+            ),
             profiles=tuple(Profile.fit(table, rows, cycle) for cycle in seasons if not cycle.isdecimal()),
             smoothing=fit_smoothing(values, [1, *sorted(seasons.values())[:1]]),
             naive=tuple((np.where(known, steps, 0.0).sum(0) / np.maximum(known.sum(0), 1)).tolist()),

@@ -82,20 +82,23 @@ def _panel(
 
 def _transformed(settings: ForecastSettings, name: str, table: Table) -> Table:
     """Returns of the targets, or their sizes, in percent; the first row, which has none, is left out."""
-    if settings.transform == "none":
+    how = "--scale log" if settings.scale == "log" else f"--transform {settings.transform}"
+    if how == "--transform none":
         return table
     count = len(table.targets)
     prices, there = table.values[:, :count], table.observed[:, :count]
-    if (wrong := there & (prices <= 0)).any():
+    if (wrong := prices <= 0).any():
         row, column = np.argwhere(wrong)[0]
         of = f"series {name!r}, " if name else ""
         raise ValueError(
-            f"{of}{table.targets[column]} is {prices[row, column]:g} at {show_time(table.times[row])}, and --transform "
-            f"{settings.transform} takes logarithms: prices must be above zero"
+            f"{of}{table.targets[column]} is {prices[row, column]:g} at {show_time(table.times[row])}, and {how} takes "
+            "logarithms: all values must be above zero"
         )
+    if settings.transform == "none":
+        return table
     if len(table) - table.future < 2:
         raise ValueError(f"--transform {settings.transform} needs two rows at least")
-    made = 100 * np.diff(np.log(np.where(there | np.isfinite(prices), prices, np.nan)), axis=0)
+    made = 100 * np.diff(np.log(prices), axis=0)
     values, observed = table.values[1:].copy(), table.observed[1:].copy()
     values[:, :count] = made if settings.transform == "return" else np.abs(made)
     observed[:, :count] = there[1:] & there[:-1]

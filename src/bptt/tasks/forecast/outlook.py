@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-_SHOWN = 6  # series that a picture shows
+SHOWN = 4  # series that a picture shows
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Outlooks:
 
     def draw(self, path: Path) -> None:
         """The first of the series, one below the other; see `Outlook.draw`."""
-        shown = list(self.series.items())[:_SHOWN]
+        shown = list(self.series.items())[:SHOWN]
         targets = len(shown[0][1].targets)
         with picture(path, panels=len(shown) * targets) as panels:
             for number, (name, outlook) in enumerate(shown):

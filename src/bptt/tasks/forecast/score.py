@@ -82,6 +82,8 @@ def score(name: str, targets: Sequence[str], found: Measured, levels: Sequence[f
         return Report(tables, remarks, kept_figures, {key.upper(): own[key] for key in ("mae", "rmse", "mase")})
     every = {}
     for label, made in found.made.items():
+        if any(made is other for name_, other in found.made.items() if name_ in every):
+            continue  # the same forecast, with other intervals
         relative = ((found.truth - made) / found.unit)[there]
         every[label] = {"mse": float(np.square(relative).mean()), "mae": float(np.abs(relative).mean())}
     title = f"All {len(targets)} targets on {name}, in units of each one's deviation in the training part"

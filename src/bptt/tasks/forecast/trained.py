@@ -21,7 +21,7 @@ from bptt.tasks.forecast.config import ForecastSettings
 from bptt.tasks.forecast.fitted import Fitted, Own
 from bptt.tasks.forecast.follow import Onward, Together
 from bptt.tasks.forecast.make import make_model, read
-from bptt.tasks.forecast.outlook import Backtest, Floats, Outlook, Outlooks
+from bptt.tasks.forecast.outlook import SHOWN, Backtest, Floats, Outlook, Outlooks
 from bptt.tasks.forecast.score import Measured, measured, score, score_many
 from bptt.tasks.forecast.spread import spread
 from bptt.tasks.report import Report
@@ -31,7 +31,6 @@ NAME, ARTIFACT = "forecast", "fitted.json"
 BATCH = 256  # windows forecast side by side
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 _DRAWN = 180  # rows of the test part that the picture shows
-_SHOWN = 6  # series that a picture shows
 
 
 class Held(NamedTuple):
@@ -108,7 +107,7 @@ class TrainedForecast(Trained):
         panel = self._panel(None, NO_OPTIONS)
         held = self._held_out(panel, None, part)
         if panel.column is not None:
-            shown = list(held.items())[:: -(-len(held) // _SHOWN)]
+            shown = list(held.items())[:: -(-len(held) // SHOWN)]
             return Outlooks(panel.column, {name: self._last(each) for name, each in shown})
         table = held[""].table
         origins, quantiles = self._forecasts(held[""])
