@@ -140,6 +140,13 @@ def looks(monkeypatch):
     monkeypatch.setattr(Observer, "_estimate", lambda self, piece: 1.0)
 
 
+def test_a_run_that_was_asked_for_looks_and_came_to_none_says_so(bptt, here, text):
+    asked = ["train", "text", "--data", text, "--out", "run", *SMALL, "--observe", "100000"]
+    assert bptt(*asked).exit_code == 0
+    assert bptt("inspect", "run").exit_code == 0
+    assert "every 100,000 updates, and came to no look" in data_in(here / "run" / "report.html")["missing"]["observed"]
+
+
 def test_a_run_that_is_observed_says_what_it_saw_and_the_report_shows_it(bptt, here, text, looks):
     asked = ["train", "text", "--data", text, "--out", "run", *SMALL, "--clip", "1e-6", "--observe", "5"]
     made = bptt(*asked)

@@ -100,7 +100,17 @@ def test_dead_units_and_saturated_ones_are_named():
     model = Model(nn.RNN(2, 8))
     with torch.no_grad():
         model.layer.bias_ih_l0[:] = 4.0
-    assert "the activation of layer is saturated (beyond ±0.9 in 100% of the cases)" in look(model).said[0]
+    (said,) = look(model).said
+    assert "the activation of layer is saturated (beyond ±0.9 in 100% of the cases). Scale what goes in" in said
+
+
+def test_units_that_are_all_dead_are_named_where_nothing_has_a_gradient():
+    layer = nn.RNN(2, 1, nonlinearity="relu")
+    with torch.no_grad():
+        layer.bias_ih_l0[:] = -50.0
+    (said,) = look(layer).said
+    assert said.startswith("not observed any more: no loss of these")
+    assert "It is so: 1 of 1 units of RNN are dead (always 0). Units that are dead stay so" in said
 
 
 def test_a_state_that_shrinks_is_named_by_how_much():

@@ -159,6 +159,11 @@ def test_bad_input():
             call()
 
 
+def test_a_small_state_has_all_its_exponents():
+    model, data = nn.GRU(3, 4).double(), sequence("torch.nn.GRU", 6, False)
+    np.testing.assert_array_equal(lyapunov(model, data), lyapunov(model, data, count=4))
+
+
 def test_without_history_nothing_is_measured():
     model, data = nn.GRU(3, 4).double(), sequence("torch.nn.GRU", 6, False)
     for instrument in (spectrum, lyapunov):

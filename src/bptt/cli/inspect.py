@@ -84,6 +84,12 @@ def gather(run: Path, record: dict[str, Any], data: str | None, which: Any, step
         observed = read_lines(run / "observe.jsonl")
     except LOST as error:
         observed, missing["observed"] = [], f"{error}."
+    if not observed and (every := record.get("config", {}).get("session", {}).get("observe")):
+        missing.setdefault(
+            "observed",
+            f"This run was to look at its gradient every {every:,} updates, and came to no look within the 5 % of its time "
+            "that looks may take: train for longer.",
+        )
     flow = spectra = units = None
     facts: list[tuple[str, str]] = []
     unit = ""

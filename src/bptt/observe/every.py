@@ -20,7 +20,7 @@ from bptt.observe.flow import Flow
 from bptt.observe.measure import gradient_flow
 from bptt.observe.spectrum import lyapunov
 from bptt.observe.units import Units, units
-from bptt.observe.warn import Seen, Warned, warnings_of
+from bptt.observe.warn import Seen, Warned, of_units, warnings_of
 from bptt.through import Strategy, Truncated
 from bptt.through.base import whole
 
@@ -141,7 +141,7 @@ class Observer:
                 look = self._look(update, self._piece, begun)
         except Exception as error:  # of the look alone, memory that is short too: training goes on
             self._ended = True
-            why = f"not observed any more: {' '.join(str(error).split())}"
+            why = f"not observed any more: {' '.join(str(error).split())}{self._dead()}"
             return Look({"update": update, "warnings": [why], "kinds": ["ended"]}, (why,))
         finally:
             self._spent += time.perf_counter() - begun
@@ -150,6 +150,17 @@ class Observer:
         self._clipped.clear()
         self._norms.clear()
         return look
+
+    def _dead(self) -> str:
+        """What the units tell where there is no gradient to look at."""
+        if self._piece is None:
+            return ""
+        try:
+            with evaluating(self._model):
+                told = of_units(units(self._model, self._piece))
+        except Exception:  # the look has failed already, and why has been told
+            return ""
+        return "" if told is None else f" It is so: {told[0]}. {told[1]}".rstrip()
 
     def unseen(self, update: int) -> str | None:
         """Why a training ends at ``update`` without a single look; ``None`` where there was one, or it is known why not."""

@@ -181,8 +181,9 @@ def _with_gradient(chain: Chain, own: list[Errors]) -> list[int]:
             found.append(t)
     if not found:
         raise ValueError(
-            f"no loss of these {len(chain)} steps has a gradient: are all targets left out, is the loss at its least, or does "
-            "y pass through something whose derivative is zero everywhere (round, sign, argmax)?"
+            f"no loss of these {len(chain)} steps has a gradient: are all targets left out, is the loss at its least, are "
+            "the units dead (bptt.observe.units tells), or does y pass through something whose derivative is zero everywhere "
+            "(round, sign, argmax)?"
         )
     return found
 

@@ -132,7 +132,7 @@ def lyapunov(
     model: nn.Module,
     sequence: Any,
     *,
-    count: int = 8,
+    count: int | None = None,
     state: State = None,
     row: int = 0,
     steps: int = 256,
@@ -140,14 +140,17 @@ def lyapunov(
 ) -> Array:
     """The ``count`` greatest Lyapunov exponents ``[count]`` along one row, in nats a step, for states of any size.
 
+    Unless given, 8, or as many as the state has numbers.
+
     As `spectrum`, but with the transposed Jacobians from the last step to the first, Q_{t-1} R_t = J_tᵀ Q_t: the way the error
     goes, and the same exponents in the long run. Cost: one forward and one backward pass with ``count`` rows; memory likewise.
 
     **Raises** ``ValueError`` as `spectrum`, and for a ``count`` beyond the size of the state.
     """
-    count, steps = whole("count", count), whole("steps", steps)
+    steps = whole("steps", steps)
     with untouched(model):
         replica = Replica(model, sequence, state, row, steps)
+        count = min(8, replica.size) if count is None else whole("count", count)
         if count > replica.size:
             raise ValueError(f"count={count} exponents of a state of {replica.size} numbers: at most count={replica.size}")
         taped = list(replica.run(count))[:steps]

@@ -62,19 +62,31 @@ def _dies(seen: Seen, model: nn.Module) -> list[Warned]:
     if not flow.horizon <= max(2, flow.steps / _DEAD):
         return []
     what = f"the gradient dies: it is under 1 % after {flow.horizon:.0f} steps"
-    return [Warned("dies", f"{what}, as {_cause(seen)}. {against_vanishing(model, flow.steps)}")]
+    units = of_units(seen.units)
+    cause, cure = units or (_shrinking(seen), against_vanishing(model, flow.steps))
+    return [Warned("dies", f"{what}, as {cause}. {cure or against_vanishing(model, flow.steps)}")]
 
 
-def _cause(seen: Seen) -> str:
-    """Why a gradient dies: a gate that is shut, units that are dead or saturated, or a state that shrinks all over."""
-    for gate in seen.units.gates:
+def of_units(units: Units) -> tuple[str, str] | None:
+    """Why a gradient dies in the units, and the cure: a gate that is shut (the layer has a cure), units dead or saturated."""
+    for gate in units.gates:
         if len(gate.time_constant) and gate.low > _SATURATED:
-            return f"the {gate.gate} of {gate.layer} is shut (under 0.1 in {gate.low:.0%} of the cases)"
-    for gate in seen.units.gates:
+            return f"the {gate.gate} of {gate.layer} is shut (under 0.1 in {gate.low:.0%} of the cases)", ""
+    for gate in units.gates:
         if gate.dead > len(gate.mean_by_unit) / 2:
-            return f"{gate.dead} of {len(gate.mean_by_unit)} units of {gate.layer} are dead (always 0)"
+            return (
+                f"{gate.dead} of {len(gate.mean_by_unit)} units of {gate.layer} are dead (always 0)",
+                "Units that are dead stay so: begin again, with a lower learning rate, biases above 0, or tanh",
+            )
         if gate.gate in ("activation", "candidate") and gate.low + gate.high > _SATURATED:
-            return f"the {gate.gate} of {gate.layer} is saturated (beyond ±0.9 in {gate.low + gate.high:.0%} of the cases)"
+            return (
+                f"the {gate.gate} of {gate.layer} is saturated (beyond ±0.9 in {gate.low + gate.high:.0%} of the cases)",
+                "Scale what goes in to a mean of 0 and a variance of 1, or begin again with smaller weights",
+            )
+    return None
+
+
+def _shrinking(seen: Seen) -> str:
     shrinks = math.exp(seen.growth) if math.isfinite(seen.growth) else seen.flow.profile.decay
     if shrinks >= 1:
         return f"the loss's error falls by {seen.flow.profile.decay:.3g} a step in the mean"

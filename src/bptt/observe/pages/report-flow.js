@@ -93,7 +93,7 @@ function heat(flow, name, width) {
 
 function truncationSection(flow) {
   const points = flow.byReach;
-  section("truncation").append(how(`The share of all contributions that bptt.Truncated(k1=${flow.byReachK1}, k2) leaves out, against k2. Pick the least k2 whose loss you can bear: cost grows with k2/k1, memory with k2. Contributions that cancel each other count in full, so this is an upper limit of what is wrong with the sum.`));
+  section("truncation").append(how(`The share of all contributions that bptt.Truncated(k1=${flow.byReachK1}, k2) leaves out, against k2. Pick the least k2 whose loss you can bear: cost grows with k2/k1, memory with k2. Contributions count by their size, whether they cancel each other or add up: the gradient that is summed of them may be wrong by less or by more.`));
   if (flow.k2 !== null) section("truncation").append(keyed([flow.lost < 0.0005 && !(flow.exact && flow.lost === 0) ? "< 0.05 %" : percent(flow.lost), `lost by Truncated(k1=${flow.k1}, k2=${flow.k2})${flow.lostError ? `, ± ${percent(flow.lostError)}` : ""}`]));
   const series = [{ name: "share lost", color: "var(--blue)", points, dots: true }];
   const marks = flow.k2 !== null && flow.k2 <= flow.steps ? [{ x: flow.k2, label: `k2 = ${flow.k2}`, color: "var(--green)" }] : [];
