@@ -52,6 +52,15 @@ class Regressor(nn.Module):
         return torch.stack(outputs), {"h": h, "calls": 1}
 
 
+class Words(Characters):
+    """Its embedding is so large that only the rows that were met are summed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(1 << 15, 4, dtype=torch.float64)
+        assert self.embed.weight.nbytes >= 1 << 20
+
+
 class Dropping(Characters):
     """Draws random numbers in every step."""
 
@@ -102,7 +111,7 @@ def ragged(rows: int) -> Batches:
 
 
 def text(through: bptt.Strategy, rows: int = 4, **more: Any) -> dict[str, Any]:
-    return {"model": Characters, "loss": bptt.CrossEntropy(), "data": tokens(rows), "through": through, **more}
+    return {"model": Characters, "loss": bptt.CrossEntropy(), "data": tokens(rows), "through": through} | more
 
 
 def values(data: Any, through: bptt.Strategy, **more: Any) -> dict[str, Any]:
@@ -124,7 +133,8 @@ CASES: dict[str, dict[str, Any]] = {
         schedule="plateau:patience=0",
         validation=Validation(tokens(3), every=5, keep_best=False),
     ),
-    "more processes than rows": text(bptt.Truncated(k1=5, k2=7), rows=1, clip=0.1),
+    "more processes than rows": text(bptt.Truncated(k1=5, k2=7), rows=1),
+    "large table": text(bptt.Truncated(5), rows=5, model=Words, clip=0.5),
     "masks from outside": values(numbers(40, 5, 9), bptt.Truncated(k1=4, k2=9)),
     "ragged batches": values(ragged(5), bptt.Full(), reduction="rows", clip=1.0),
     "batches of few rows": values(Shuffled(), bptt.Truncated(4), optimizer="sgd:momentum=0.9,nesterov"),
@@ -139,6 +149,7 @@ FEWER = {
     "streamed": 25,
     "forward in time": 5,
     "more processes than rows": 20,
+    "large table": 10,
     "batches of few rows": 25,
 }
 """Cases of which fewer updates are enough."""

@@ -52,7 +52,7 @@ class Loop:
         self._observer: Observer | None = None
         self.sequence: Any = None  # the one under way, and its windows
         self.windows: Backprop | None = None
-        self._exchange = Exchange(run.processes, self._trained, run.reduction)
+        self._exchange = Exchange(run.processes, run.model, self._trained, run.reduction)
         self._told = Told(0.0, 0)
         self.keeping = Keeping(self)
 

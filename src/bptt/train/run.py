@@ -205,9 +205,11 @@ class Run:
     def evaluate(self, data: Any) -> Score:
         """The loss of the model as it is over a sequence, or over an epoch of a source, in evaluation mode."""
         loss, count = 0.0, 0
-        for sequence in sharded(as_source(data), self.processes).epoch(0):
+        feed = sharded(as_source(data), self.processes)
+        for sequence in feed.epoch(0):
             window = evaluate(self.model, self.loss, sequence)
-            loss, count = loss + float(window.loss), count + window.count
+            if getattr(feed, "own", 1):
+                loss, count = loss + float(window.loss), count + window.count
         loss, targets = self.processes.summed([loss, count])
         return Score(loss, round(targets))
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import torch
-
 from bptt.data.piece import Piece
 from bptt.data.source import Source
 from bptt.data.stream import Stream
@@ -17,7 +15,7 @@ from bptt.train.processes import Processes
 def own_rows(rows: int, rank: int, size: int) -> slice:
     """Those of ``rows`` that process ``rank`` of ``size`` has: contiguous, the first processes have one more where they differ.
 
-    A process for which there is none stands in with the first row, as one that does not exist; see `Shard`.
+    A process for which there is none goes along with the first row; see `Shard`.
     """
     each, more = divmod(rows, size)
     start = rank * each + min(rank, more)
@@ -28,9 +26,8 @@ def own_rows(rows: int, rank: int, size: int) -> slice:
 class Shard:
     """A source of the rows of another that belong to one process.
 
-    Where there are fewer rows than processes, the last ones are given the first row under a mask that is False throughout: it
-    counts nowhere, holds its state, and takes its part in all that is done together. ``own``: how many rows of the newest
-    piece are this process's.
+    Where there are fewer rows than processes, the last ones are given the first row, so that they go along in all that is
+    done together; what comes of it is not theirs to tell. ``own``: how many rows of the newest piece are this process's.
     """
 
     def __init__(self, source: Source, rank: int, size: int) -> None:
@@ -58,9 +55,7 @@ class Shard:
         piece = Piece(*piece)
         rows = leaves(piece.x)[0].shape[1]
         where = self.rows(rows)
-        flags = [None if flag is None else flag[:, where] for flag in (piece.mask, piece.reset)]
-        made = Piece(*(map_leaves(lambda t: t[:, where], part) for part in piece[:2]), *flags)
-        return made if self.own else made._replace(mask=_nowhere(made))
+        return Piece(*(None if part is None else map_leaves(lambda t: t[:, where], part) for part in piece))
 
     def rows(self, rows: int) -> slice:
         """Which of so many rows are this process's; see `own_rows`."""
@@ -73,8 +68,7 @@ class Shard:
             return self.cut(sequence)
         if isinstance(sequence, Stream):
             where = self.rows(sequence.rows)
-            part = sequence.part(where.start, where.stop)
-            return part if self.own else _Sliced(part, self)
+            return sequence.part(where.start, where.stop)
         if hasattr(sequence, "__len__") and hasattr(sequence, "__getitem__"):
             return _Sliced(sequence, self)
         return _Streamed(sequence, self)
@@ -102,8 +96,3 @@ class _Streamed:
 def sharded(source: Source, processes: Processes) -> Source:
     """The rows of a source that are this process's: the source itself where it is alone."""
     return source if processes.size == 1 else Shard(source, processes.rank, processes.size)
-
-
-def _nowhere(piece: Piece) -> torch.Tensor:
-    leaf = leaves(piece.x)[0]
-    return torch.zeros(leaf.shape[:2], dtype=torch.bool, device=leaf.device)
