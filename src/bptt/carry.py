@@ -20,7 +20,7 @@ from bptt.loss import summed, targets
 from bptt.memory import Counting, Heap, Room, can_count
 from bptt.probe import countable
 from bptt.state import State
-from bptt.suspect import NotFinite, all_finite, check_is_sum, exploded, first_not_finite, leaking
+from bptt.suspect import NotFinite, all_finite, check_is_sum, exploded, finite, first_not_finite, leaking
 from bptt.through.plan import Action, Back, Drop, Keep, Lag, Load, Run
 from bptt.window import Sums
 
@@ -63,27 +63,27 @@ class Carrier:
         self._answers = answers
 
     def _carry_out(self, action: Action) -> None:
-        match action:
-            case Run(replay=()):
-                self._return()
-                self._run(action)
-                if self._since in self._kept and self._kept.random(self._since) != self._call.randomness():
-                    self._kept.mark_drawn(self._since)
-            case Run():
+        if isinstance(action, Run):
+            if action.replay:
                 self._run_again(action)
-            case Back():
-                self._back(action)
-            case Keep(at, disk):
-                self._keep(at, disk)
-            case Load(at):
-                self._present, self._loaded = self._kept[at].state, at
-            case Lag(steps):
-                self._answers.lags.note(steps, self._call.model, self._error)
-            case Drop(at):
-                self._kept.drop(at)
-                self._reader.forget(self._kept.oldest(at))
-            case _:
-                raise TypeError(f"the plan holds {action!r}, which is no action: see bptt.through.plan")
+                return
+            self._return()
+            self._run(action)
+            if self._since in self._kept and self._kept.random(self._since) != self._call.randomness():
+                self._kept.mark_drawn(self._since)
+        elif isinstance(action, Back):
+            self._back(action)
+        elif isinstance(action, Keep):
+            self._keep(action.at, action.disk)
+        elif isinstance(action, Load):
+            self._present, self._loaded = self._kept[action.at].state, action.at
+        elif isinstance(action, Lag):
+            self._answers.lags.note(action.steps, self._call.model, self._error)
+        elif isinstance(action, Drop):
+            self._kept.drop(action.at)
+            self._reader.forget(self._kept.oldest(action.at))
+        else:
+            raise TypeError(f"the plan holds {action!r}, which is no action: see bptt.through.plan")
 
     def _keep(self, at: int, disk: bool) -> None:
         again = self._aside is not None and self._loaded is not None
@@ -223,7 +223,7 @@ class Carrier:
         elif tape.loss is not None and not self._call.trainable:
             raise ValueError("the loss depends on no parameter that requires a gradient: there is nothing to train")
         self._error = [] if tape.before is None else [leaf.grad for leaf in states.leaves(tape.before)]
-        if self._check_finite and not all(error is None or all_finite(error) for error in self._error):
+        if self._check_finite and not finite([error for error in self._error if error is not None]):
             raise NotFinite(exploded(f"the error that arrives before step {tape.start}"))
 
     def _seed(self, loss: Tensor) -> Tensor | None:

@@ -17,6 +17,10 @@ _PLAIN = (type(None), bool, int, float, complex, str)
 
 def map_leaves(change: Callable[[Tensor], Tensor], state: State) -> State:
     """The same structure with ``change`` applied to every tensor; whatever is no tensor stays as it is."""
+    if isinstance(state, Tensor):
+        return change(state)
+    if type(state) is tuple:
+        return tuple([map_leaves(change, item) for item in state])
     return _map(lambda leaf: change(leaf) if isinstance(leaf, Tensor) else leaf, state)
 
 

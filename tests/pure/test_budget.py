@@ -167,3 +167,26 @@ def test_budgets_are_written_and_read():
         assert str(parse(text)) == text
     assert parse("checkpointed:memory=1MiB,disk=5").disk == "5"
     assert parse("checkpointed:memory=0.5GiB") == Checkpointed(memory=2**29)
+
+
+def test_dear_probes_are_left_out_where_memory_grows_straight():
+    """So much that what it is rounded up by is little; else each length is tried before it is taken."""
+
+    def probes(step, rounding, length):
+        made = []
+
+        def answer(action):
+            if not isinstance(action, Probe):
+                return None
+            made.append(action.steps)
+            taken = -(-step * action.steps // rounding) * rounding
+            return Taken(taken, 500, 0, 0, taken)
+
+        seen = [a for a in check(Checkpointed(memory=2**28).plan(steps_of(length)), length, answer) if isinstance(a, Run)]
+        return max(made), max(run.stop - run.start for run in seen)
+
+    longest, segment = probes(2000, 1, 10**6)
+    assert longest * 4 < segment <= 8 * longest
+    tried, taken = probes(2000, 2**22, 10**6)  # in steps, which no straight line meets
+    assert tried >= taken
+    assert probes(100, 1, 10**5)[0] >= 10**5 // 8  # so little that no line is trusted

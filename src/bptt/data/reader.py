@@ -79,6 +79,15 @@ def reader(sequence: Any) -> Reader:
 
 def _checked(item: Any, where: str) -> Piece:
     """A piece whose parts fit together, from whatever the sequence gave."""
+    if type(item) in (tuple, Piece) and len(item) >= 2 and all(part is None for part in item[2:]) and len(item) <= 4:
+        x, target = item[:2]
+        if (
+            isinstance(x, Tensor)
+            and isinstance(target, Tensor)
+            and x.ndim > 1 < target.ndim
+            and x.shape[:2] == target.shape[:2]
+        ):
+            return Piece(x, target)
     if not isinstance(item, Piece):
         if not isinstance(item, (tuple, list)) or not 2 <= len(item) <= 4:
             raise TypeError(f"{where}: expected a piece (x, target[, mask[, reset]]), got {type(item).__name__}")

@@ -16,8 +16,9 @@ _FIRST_PROBES = (1, 2, 4, 16, 64)
 _BACKWARD, _ALIKE = 2, 0.005
 # A segment takes a while beside its steps (calls, packed weights, the graph): about as long as steps with so large a tape.
 _CALLS = 2**20
-# Probes are ever longer, each by this factor at most.
-_LONGER = 8
+# Probes are ever longer, each by this factor at most. One that is more than such a part of all steps is not made where what a
+# run takes has grown straight so far, to this part, and is so large that what memory is rounded up by is little of it.
+_LONGER, _DEAR, _STRAIGHT, _SURE = 8, 0.01, 0.02, 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,14 @@ class Cost:
         points = self.waiting or self.probed
         shared = 0 if len(points) == 1 else min(_through(points[:2], 0), points[0][1])
         return max(_through(points, steps) - shared, 1)
+
+    def straight(self) -> bool:
+        """Whether longer runs may be reckoned from those probed."""
+        if len(self.probed) < 3 or self.probed[-1][1] < _SURE:
+            return False
+        (a, low), (b, middle), (c, high) = self.probed[-3:]
+        before, after = (middle - low) / (b - a), (high - middle) / (c - b)
+        return abs(after - before) <= _STRAIGHT * after
 
     def peak(self, segment: int, kept: int, steps: int) -> int:
         """The most that is taken by ``steps`` steps in segments no longer than ``segment``, with that many states kept."""
@@ -93,7 +102,8 @@ def fit(
             lengths.clear()
         if not lengths:
             chosen = choose(cost, budget, start, stop, disk=disk, aside=aside, beyond=beyond, several=several)
-            if taken is not None and chosen.segment > length:
+            reckoned = chosen.segment > _DEAR * steps and cost.straight()
+            if taken is not None and chosen.segment > length and not reckoned:
                 lengths = [min(chosen.segment, _LONGER * length)]
     assert cost is not None
     assert chosen is not None
@@ -131,8 +141,12 @@ def choose(
     def time(each: Chosen) -> float:
         """In forward steps; longer probes are steps too."""
         longer = max(0, each.segment - known) * _LONGER / (_LONGER - 1)
-        return each.forward + _BACKWARD * steps + (1 + _BACKWARD) * (a_call * each.segments + longer)
+        probes = 0 if straight and longer > _DEAR * steps else longer
+        return each.forward + _BACKWARD * steps + (1 + _BACKWARD) * (a_call * each.segments + probes)
 
+    straight = cost.straight()
+    if straight and any(each.segment <= _LONGER * known for each in found):
+        found = [each for each in found if each.segment <= _LONGER * known]
     best = min(map(time, found))
     small = min((each for each in found if time(each) <= (1 + _ALIKE) * best), key=lambda each: (each.peak, each.forward))
     return replace(small, peak=small.peak + besides)
