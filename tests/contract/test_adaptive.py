@@ -45,6 +45,36 @@ def test_the_bias_expected_is_right_within_a_factor_of_two(rate, bias, every):
     assert truth / 2 <= told.bias <= truth * 2 or max(truth, told.bias) < 1e-4
 
 
+def remembering(kind, memory, target, steps=800):
+    """A network with weights as torch draws them, or such that it remembers for longer, and noise or a like one's outputs."""
+    torch.manual_seed(0)
+    model, teacher = (getattr(bptt.nn, kind)(2, 6).double() for _ in range(2))
+    for net in (model, teacher) if memory == "long" else ():
+        with torch.no_grad():
+            if kind == "RNN":
+                net.weight_hh_l0.copy_(0.97 * torch.linalg.qr(torch.randn(6, 6).double())[0])
+                net.weight_ih_l0.mul_(0.5)
+            else:
+                net.bias_ih_l0[6:12] += 3  # the GRU's z, the LSTM's forget gate
+    x = torch.randn(steps, 2, 2).double()
+    return model, (x, teacher(x)[0].detach() if target == "teacher" else torch.randn(steps, 2, 6).double())
+
+
+@pytest.mark.parametrize("target", ["teacher", "noise"])
+@pytest.mark.parametrize("memory", ["short", "long"])
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_it_is_right_for_networks_that_are_used(kind, memory, target):
+    model, data = remembering(kind, memory, target)
+    exact, _ = gradient(model, data, bptt.Full())
+    for bias in (0.3, 0.05):
+        _, run = gradient(model, data, bptt.Adaptive(bias, k1=4, most=64, every=2))
+        told = run.plan.reach
+        cut, _ = gradient(model, data, bptt.Truncated(4, told.k2))
+        truth = float((cut - exact).norm() / exact.norm())
+        assert told.bias <= bias or told.k2 == 64
+        assert truth / 2 <= told.bias <= truth * 2, (told, truth)
+
+
 def test_what_fades_slowly_is_followed_further():
     reach = {}
     for rate in (0.5, 0.8, 0.95):
