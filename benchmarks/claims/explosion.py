@@ -72,7 +72,10 @@ def judge(found: Found) -> tuple[str, str]:
         said += f" It was not needed for {'; '.join(idle)}: these did not explode at any of the rates."
     left = [f"{kind} by {optimizer}" for kind, optimizer in exploding if counts[kind, optimizer][1]]
     if left:
-        said += f" It was not enough for {'; '.join(left)}: what still breaks is the learning rate's doing."
+        said += f" It was not enough for {'; '.join(left)}."
+    best = min(each["end"] for each in found["trials"] if each["end"] is not None)
+    if best > 0.9 * CHANCE:
+        said += f" No run got far below the constant answer in {UPDATES} updates: this is of breaking, not of learning."
     if worse or not any(counts[case][1] < counts[case][0] for case in exploding):
         return FALSE, said
     return CONDITIONAL, said

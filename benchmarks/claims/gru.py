@@ -72,7 +72,7 @@ def table(found: Found) -> Table:
         [str(e["hidden"]), _shown(e["backend"]), f"{e['lstm'] * 1e3:.2f}", f"{e['gru'] * 1e3:.2f}", f"{e['ratio']:.2f}",
          f"{e['low']:.2f}–{e['high']:.2f}"] for e in found["times"]
     ]  # fmt: skip
-    return Table(["H", "kernels", "LSTM, ms", "GRU, ms", "ratio", "middle half"], rows)
+    return Table(["H", "kernels", "LSTM, ms", "GRU, ms", "ratio, median of the rounds'", "middle half"], rows)
 
 
 def draw(found: Found, path: Path) -> None:

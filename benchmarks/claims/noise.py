@@ -73,6 +73,11 @@ def _middle(found: Found, kind: str, noise: float, level: float) -> float | None
     return statistics.median(_gain(each, level) for each in learnt) if learnt else None
 
 
+def _clean(found: Found, kind: str, noise: float) -> float | None:
+    learnt = _learnt(found, kind, noise)
+    return statistics.median(each["errors"][0] for each in learnt) if learnt else None
+
+
 def judge(found: Found) -> tuple[str, str]:
     clean = {kind: [_middle(found, kind, 0.0, level) for level in LEVELS] for kind in NETS}
     clean = {kind: gains for kind, gains in clean.items() if gains[0] is not None}
@@ -80,9 +85,13 @@ def judge(found: Found) -> tuple[str, str]:
         return FALSE, "No network learnt the problem, so nothing can be said."
     worst = {kind: max(gains) for kind, gains in clean.items()}
     beside = {kind: _middle(found, kind, TRAINED_WITH, TRAINED_WITH) for kind in clean}
-    said = "Trained without noise, it adds to the squared error, in multiples of what is unavoidable, at worst: "
+    said = "Trained without noise, it adds to the squared error, in multiples of the 2σ² that an exact adder gets, at worst: "
     said += "; ".join(f"{kind} {number(gain, 2)}" for kind, gain in worst.items()) + ". Trained with noise: "
     said += "; ".join(f"{kind} {number(gain, 2)}" for kind, gain in beside.items()) + f" (at σ = {TRAINED_WITH})."
+    prices = {kind: (_clean(found, kind, 0.0), _clean(found, kind, TRAINED_WITH)) for kind in beside}
+    said += " Its price is the error without noise: " + "; ".join(
+        f"{kind} {number(after, 2)} in place of {number(before, 2)}" for kind, (before, after) in prices.items()
+    ) + "."  # fmt: skip
     sensitive = [kind for kind, gain in worst.items() if gain > MORE]
     for kind in NETS:
         gains = [_middle(found, kind, TRAINED_WITH, level) for level in LEVELS]

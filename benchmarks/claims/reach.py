@@ -18,6 +18,7 @@ LAG, ROWS, UPDATES, UNSEEN, SEEDS = 10, 32, 2500, 500, (0, 1, 2)
 NETS = {"LSTM": 16, "RNN": 16, "RNN, orthogonal": 128}
 WINDOWS = (1, 3, 6, 9, 10, 11, 12, 16, 24)
 LEARNT, CHANCE = 0.95, 0.5
+NEAR = 0.55  # what a seed can reach by luck
 ABOVE = 0.6  # right answers of which chance would give a half
 
 
@@ -67,6 +68,12 @@ def judge(found: Found) -> tuple[str, str]:
         f"{k} {right:.0%} (k2 = {k2})" for k, (right, k2) in beyond.items()
     )
     said += "."
+    missed = [(kind, k2) for kind in learnt for k2 in long if _right(found, kind, k2) < NEAR]
+    if missed:
+        said += f" Not so, in the middle seed, {'; '.join(f'{kind} at k2 = {k2}' for kind, k2 in missed)}."
+    faint = [f"{kind} {right:.0%}" for kind, (right, _) in below.items() if NEAR <= right < ABOVE]
+    if faint:
+        said += f" A little above chance without such a gradient: {'; '.join(faint)}."
     if not learnt:
         return FALSE, said + " Nothing was learnt even with a gradient that spans them, so this says nothing."
     if not despite:

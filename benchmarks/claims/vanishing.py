@@ -81,8 +81,8 @@ def judge(found: Found) -> tuple[str, str]:
     despite = [kind for kind in solving if kind not in alive]
     in_vain = [kind for kind in alive if kind not in solving]
     said = (
-        f"At the beginning {_listed(alive)} keep more than {DEAD:g} of the error over 100 steps, {_listed(farther)} over "
-        f"{far}. The adding problem over {long} steps is solved by {_listed(solving)} (every seed)."
+        f"At the beginning more than {DEAD:g} of the error is left after 100 steps in {_listed(alive)}; after {far} in "
+        f"{_listed(farther)}. The adding problem over {long} steps is solved by {_listed(solving)} (every seed)."
     )
     if despite:
         said += f" A gradient that is faint at first need not stay so: {_listed(despite)} learnt to keep it."
