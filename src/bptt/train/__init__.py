@@ -13,5 +13,6 @@ from bptt.train.folder import (
 from bptt.train.interrupt import Interrupted as Interrupted
 from bptt.train.moment import Moment as Moment
 from bptt.train.optimize import Schedule as Schedule, make_optimizer as make_optimizer, make_schedule as make_schedule
+from bptt.train.processes import Elsewhere as Elsewhere, Lost as Lost
 from bptt.train.run import Result as Result, Run as Run, Score as Score
 from bptt.train.settings import Logs as Logs, Saving as Saving, Validation as Validation
