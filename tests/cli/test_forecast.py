@@ -88,3 +88,33 @@ def test_known_columns_that_end_too_early_are_asked_for(here, bptt):
     assert "needs open" in result.stderr
     (here / "more.csv").write_text("day,sales,open\n" + "\n".join(rows) + "\n2001-07-20,,1\n")
     assert bptt("predict", "run", "--data", "more.csv").stdout.splitlines()[1].startswith("2001-07-20,")
+
+
+def test_several_seeds_and_what_they_reach_together(here, series, bptt):
+    made = bptt("train", "forecast", "--data", series, "--out", "many", "--seeds", "2", *HOW)
+    assert made.exit_code == 0, made.stderr
+    assert "median" in made.stdout
+    found = json.loads((here / "many" / "seeds.json").read_text())
+    assert set(found["seeds"]) == {"0", "1"}
+    assert set(found["median"]) == {"MAE", "RMSE", "MASE"}
+
+
+def test_many_series_from_the_command_line(here, bptt):
+    rows = [f"{np.datetime64('2001-01-01') + day},{name},{size * (3 + day % 7)}" for day in range(120) for name, size in
+            (("a", 1), ("b", 50))]  # fmt: skip
+    (here / "shops.csv").write_text("day,shop,sold\n" + "\n".join(rows) + "\n")
+    how = ["--series", "shop", "--target", "sold", "--horizon", "2", "--hidden", "4", "--epochs", "1", "--history", "14"]
+    made = bptt("train", "forecast", "--data", "shops.csv", "--out", "run", *how)
+    assert made.exit_code == 0, made.stderr
+    assert "mean over 2 series" in made.stdout
+    assert "sMAPE" in made.stdout
+    answered = bptt("predict", "run", "--plot", "next.png")
+    rows = list(csv.DictReader(answered.stdout.splitlines()))
+    assert [(row["shop"], row["time"]) for row in rows] == [
+        ("a", "2001-05-01"), ("a", "2001-05-02"), ("b", "2001-05-01"), ("b", "2001-05-02")
+    ]  # fmt: skip
+    assert (here / "next.png").read_bytes().startswith(b"\x89PNG")
+    refused = bptt("train", "forecast", "--data", "shops.csv", "--target", "sold", "--out", "other")
+    assert refused.exit_code == 2
+    assert "--series COLUMN" in refused.stderr
+    assert not (here / "other").exists()

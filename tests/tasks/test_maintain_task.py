@@ -46,6 +46,8 @@ def test_it_beats_what_takes_no_network(tmp_path):
     report = task.open(tmp_path / "run").evaluate()
     scores = report.figures["scores"]
     assert report.figures["units"] == report.figures["count"] == 30
+    assert report.headline == {"RMSE": scores["this model"]["rmse"], "MAE": scores["this model"]["mae"],
+                               "NASA score": scores["this model"]["nasa"]}  # fmt: skip
     assert scores["this model"]["rmse"] < 0.7 * min(scores[label]["rmse"] for label in scores if label != "this model")
     assert report.figures["alarm"]["cost"] < report.figures["age"]["cost"]
     assert task.pictures(tmp_path / "run", report)[-1].stat().st_size > 10_000

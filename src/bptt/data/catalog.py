@@ -121,7 +121,7 @@ named: dict[str, Named] = {
         what="closing prices of four shares and of the S&P 500 index, daily, 2007 to 2016",
         licence="MIT where it is fetched from",
         files={"data": File(_STOCKS, 151626, "60bf505fec160ce05ba959382adee32ea6e53ce14fe22886db27c58fe1b0d26b")},
-        settings={"target": ["MSFT", "IBM", "SBUX", "AAPL", "GSPC"], "transform": "return"},
+        settings={"target": ["MSFT", "IBM", "SBUX", "AAPL", "GSPC"], "transform": "return", "apart": True, "change": False},
     ),
     "melbourne": Named(
         task="forecast",

@@ -80,9 +80,9 @@ def score(name: str, targets: Sequence[str], found: Measured, levels: Sequence[f
     if len(targets) == 1:
         own = figures[targets[0]]["scores"][OWN]
         return Report(tables, remarks, kept_figures, {key.upper(): own[key] for key in ("mae", "rmse", "mase")})
-    every = {}
+    every: dict[str, dict[str, float]] = {}
     for label, made in found.made.items():
-        if any(made is other for name_, other in found.made.items() if name_ in every):
+        if any(made is found.made[before] for before in every):
             continue  # the same forecast, with other intervals
         relative = ((found.truth - made) / found.unit)[there]
         every[label] = {"mse": float(np.square(relative).mean()), "mae": float(np.abs(relative).mean())}
@@ -149,13 +149,8 @@ def score_many(
         tables.append(Table(title, ["", "sMAPE", "95 % interval", "MASE", "RMSE scaled", *_heads(wide)], shown, strong=0))
         key = {"mae": "mase", "rmse": "rmsse"}[by]
         best = min((label for label in labels if label != OWN), key=lambda label: scores[label][key])
-        less = 1 - scores[OWN][key] / scores[best][key]
         better = sum(alone[each][OWN] < alone[each][best] for each in own)
-        remarks.append(
-            f"{target}: the model's {'MASE' if by == 'mae' else 'scaled RMSE'} is {abs(less):.1%} "
-            f"{'below' if less >= 0 else 'ABOVE'} that of the best plain forecast ({best}); its sMAPE is below in {better} of "
-            f"{len(own)} series."
-        )
+        remarks.append(_compared_many(target, scores[OWN][key], scores[best][key], best, by, f"{better} of {len(own)}"))
         if len(own) < len(series):
             remarks.append(f"{target}: {len(series) - len(own)} series never changed or were not observed, and are left out.")
         figures[target] = {
@@ -170,6 +165,16 @@ def score_many(
     every_own = [figures[target]["scores"][OWN] for target in targets]
     headline = {key: float(np.mean([each[key.lower()] for each in every_own])) for key in ("sMAPE", "MASE")}
     return Report(tables, remarks, {"part": name, "targets": figures}, headline)
+
+
+def _compared_many(target: str, own: float, other: float, best: str, by: str, better: str) -> str:
+    if not other:
+        return f"{target}: the best plain forecast ({best}) makes no error at all; there is nothing to gain on it."
+    less = 1 - own / other
+    return (
+        f"{target}: the model's {'MASE' if by == 'mae' else 'scaled RMSE'} is {abs(less):.1%} "
+        f"{'below' if less >= 0 else 'ABOVE'} that of the best plain forecast ({best}); its sMAPE is below in {better} series."
+    )
 
 
 def _errors(error: Floats, count: int, naive: float) -> dict[str, float]:
