@@ -43,6 +43,11 @@ def test_the_same_number_goes_on_with_the_same_random_numbers(together):
     assert said[0][2] != said[1][2], "both processes draw the same numbers"
 
 
+def test_what_is_asked_by_time_is_saved_by_time(together):
+    saved = {path.name for path in (together.folder / "exact" / "checkpoints").iterdir()}
+    assert saved >= {f"{update:08d}" for update in range(6, 13)}
+
+
 def test_what_is_carried_forward_stays_with_its_processes(together):
     with pytest.raises(ValueError, match=r"rtrl:.* by 2 processes.*go on with 2"):
         make("forward in time", together.folder / "forward", through=bptt.RTRL(5)).fit(updates=2)

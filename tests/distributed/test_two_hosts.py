@@ -61,8 +61,9 @@ def begin(rank: int, folder: Path, *options: str) -> subprocess.Popen[str]:
 def test_a_link_that_is_cut_and_restored_does_not_end_the_training(hosts, tmp_path, together):
     started = [begin(rank, tmp_path / hosts[rank], "--timeout", "60") for rank in (0, 1)]
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while not (tmp_path / hosts[0] / "run" / "config.json").exists() and time.monotonic() < end:
+            assert [each.poll() for each in started] == [None, None], [each.communicate() for each in started]
             time.sleep(0.005)
         ip("-n", hosts[0], "link", "set", ENDS[0], "down")
         time.sleep(0.3)  # what was on its way has arrived

@@ -82,7 +82,7 @@ class RunFolder:
             raise FolderError(f"{self.path} is a file; a run needs a folder of its own")
         if not self.path.is_dir() or not {entry.name for entry in self.path.iterdir()} - {LOCK, OWNER}:
             return False
-        differences = differences_of(_record(self.path), record)
+        differences = differences_of(_record(self.path, "a new or an empty folder"), record)
         if not checkpoints(self._checkpoints):
             raise FolderError(_half_written(self.path, "no checkpoint"))
         if differences:
@@ -240,7 +240,7 @@ def load_weights(folder: str | os.PathLike[str], which: str | int | None = None)
     return load_checkpoint_weights(path / CHECKPOINTS, update)
 
 
-def _record(path: Path) -> Record:
+def _record(path: Path, wanted: str = "the folder of a run") -> Record:
     if path.exists() and not path.is_dir():
         raise FolderError(f"{path} is a file: give the folder of a run")
     if not path.is_dir():
@@ -251,7 +251,7 @@ def _record(path: Path) -> Record:
     except FileNotFoundError:
         if (path / CHECKPOINTS).exists() or (path / LOG).exists():
             raise FolderError(_half_written(path, f"no {CONFIG}")) from None
-        raise FolderError(f"{path} is not the folder of a run (it has no {CONFIG}): give a new or an empty folder") from None
+        raise FolderError(f"{path} is not the folder of a run (it has no {CONFIG}): give {wanted}") from None
     except (ValueError, KeyError, TypeError):
         raise FolderError(f"{path / CONFIG} is not the record of a run: give another folder") from None
     if version != FORMAT:

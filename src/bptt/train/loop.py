@@ -70,9 +70,9 @@ class Loop:
             self.telling.rewind(newest.train["lines"], newest.update)
         for parameter in self._parameters:
             parameter.grad = None
-        self.keeping.begin()
         self._observer = run.make_observer(self.at.update)
         self.pace.begin(self.at)
+        self.keeping.begin()
         return reason
 
     def _begin(self) -> None:
@@ -149,7 +149,7 @@ class Loop:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             where = next((each for each in run.processes.every(window.not_finite) if each is not None), None)
             window = dataclasses.replace(window, not_finite=where)
-            raise in_training(run, at, self.telling, window, loss, norm, self.keeping.update)
+            raise in_training(run, at, self.telling, window, loss, norm, self.keeping.update, self._seen_at_the_end())
         if told.count:  # without a target there is no gradient, and momentum alone should not move the weights
             run.optimizer.step()
         for parameter in self._parameters:
@@ -166,6 +166,17 @@ class Loop:
         at.loss += loss
         at.count += told.count
         self.pace.saw(told.count)
+
+    def _seen_at_the_end(self) -> str:
+        """What a look at the gradient finds where the training breaks down, if looks were asked for."""
+        look = None
+        if self._observer is not None:
+            with self.pace.pause(), aside(self.run.model):
+                look = self._observer.last(self.at.update)
+        if look is None:
+            return ""
+        self.telling.observation(look)
+        return "; ".join(look.line["warnings"])
 
     def _advance(self, window: Window, sequence: Any) -> None:
         """Where to go on after this window, if this sitting ends here."""
