@@ -190,3 +190,10 @@ def test_dear_probes_are_left_out_where_memory_grows_straight():
     tried, taken = probes(2000, 2**22, 10**6)  # in steps, which no straight line meets
     assert tried >= taken
     assert probes(100, 1, 10**5)[0] >= 10**5 // 8  # so little that no line is trusted
+
+
+@pytest.mark.parametrize("length", [1000, 10**6])
+def test_all_at_once_where_all_fits(length):
+    seen: list[Outline] = []
+    list(check(Checkpointed(memory=2**40).plan(steps_of(length)), length, answering(2000, 500, seen=seen)))
+    assert (seen[0].segments, seen[0].forward) == (1, length)

@@ -17,8 +17,9 @@ _BACKWARD, _ALIKE = 2, 0.005
 # A segment takes a while beside its steps (calls, packed weights, the graph): about as long as steps with so large a tape.
 _CALLS = 2**20
 # Probes are ever longer, each by this factor at most. One that is more than such a part of all steps is not made where what a
-# run takes has grown straight so far, to this part, and is so large that what memory is rounded up by is little of it.
-_LONGER, _DEAR, _STRAIGHT, _SURE = 8, 0.01, 0.02, 4 * 2**20
+# run takes has grown straight so far, to this part, and is so large that what memory is rounded up by is little of it. Shorter
+# sequences than that many steps come in numbers, and what has been probed is remembered: there no probe is dear.
+_LONGER, _DEAR, _STRAIGHT, _SURE, _ALONE = 8, 0.01, 0.02, 4 * 2**20, 2**16
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Cost:
             return False
         (a, low), (b, middle), (c, high) = self.probed[-3:]
         before, after = (middle - low) / (b - a), (high - middle) / (c - b)
-        return abs(after - before) <= _STRAIGHT * after
+        return abs(after - before) <= _STRAIGHT * after and after * c > high / 2
 
     def peak(self, segment: int, kept: int, steps: int) -> int:
         """The most that is taken by ``steps`` steps in segments no longer than ``segment``, with that many states kept."""
@@ -102,7 +103,7 @@ def fit(
             lengths.clear()
         if not lengths:
             chosen = choose(cost, budget, start, stop, disk=disk, aside=aside, beyond=beyond, several=several)
-            reckoned = chosen.segment > _DEAR * steps and cost.straight()
+            reckoned = chosen.segments > 1 and steps > _ALONE and chosen.segment > _DEAR * steps and cost.straight()
             if taken is not None and chosen.segment > length and not reckoned:
                 lengths = [min(chosen.segment, _LONGER * length)]
     assert cost is not None
@@ -141,12 +142,13 @@ def choose(
     def time(each: Chosen) -> float:
         """In forward steps; longer probes are steps too."""
         longer = max(0, each.segment - known) * _LONGER / (_LONGER - 1)
-        probes = 0 if straight and longer > _DEAR * steps else longer
+        probes = 0 if straight or steps <= _ALONE or each.segments == 1 else longer
         return each.forward + _BACKWARD * steps + (1 + _BACKWARD) * (a_call * each.segments + probes)
 
-    straight = cost.straight()
-    if straight and any(each.segment <= _LONGER * known for each in found):
-        found = [each for each in found if each.segment <= _LONGER * known]
+    straight = steps > _ALONE and cost.straight()
+    if straight:
+        near = [each for each in found if each.segments == 1 or each.segment <= _LONGER * known]
+        found = near or found
     best = min(map(time, found))
     small = min((each for each in found if time(each) <= (1 + _ALIKE) * best), key=lambda each: (each.peak, each.forward))
     return replace(small, peak=small.peak + besides)
