@@ -11,7 +11,7 @@ from torch import nn
 import bptt
 from bptt.observe import every, every as make
 from bptt.observe.every import Observer
-from bptt.train import Interrupted, Logs, Saving
+from bptt.train import Diverged, Interrupted, Logs, Saving
 from bptt.train.checkpoint import checkpoints
 from tests.train.runs import assert_same, fresh, outcome, stop_after, streamed, text
 
@@ -250,3 +250,22 @@ def test_bad_settings_are_refused_before_anything_runs():
             wrong()
     with pytest.raises(TypeError, match=r"observe must be bptt.observe.every\(200\)"):
         bptt.Run(nn.GRU(2, 1), LOSS, data(), lr=1.0, observe="often")
+
+
+def test_a_training_that_breaks_down_before_its_first_look_is_looked_at(tmp_path, capsys):
+    layer = bptt.nn.RNN(2, 8, nonlinearity="relu")
+    with torch.no_grad():
+        layer.weight_hh_l0.copy_(1.5 * torch.eye(8))
+        layer.weight_ih_l0.abs_()
+    x, target = data(400)
+    run = bptt.Run(
+        Model(layer), LOSS, (x.abs(), target), through=bptt.Truncated(50), optimizer="sgd", lr=1e-30, clip=1.0,
+        folder=tmp_path / "run", observe=every(1000), logs=EVERY,
+    )  # fmt: skip
+    with pytest.raises(
+        Diverged,
+        match=r"clip_step=1\.0 on the layers.*Seen in it: a number is not finite: .*blows up: .* spectral radius above 1",
+    ):
+        run.fit(epochs=1)
+    (line,) = observed(tmp_path / "run")
+    assert "blows up" in line["kinds"]

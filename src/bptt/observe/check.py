@@ -26,11 +26,14 @@ from bptt.through.base import whole
 class Check:
     """What `check` found. True where nothing is wrong: ``assert bptt.check(model, loss, sequence)``.
 
-    ``findings``: what is wrong, each with its place. ``compared``: everything that was compared, with the largest relative
-    difference. ``notes``: what was left out, or is no error but worth knowing.
+    ``steps`` and ``rows``: how many were looked at, from the first. ``findings``: what is wrong, each with its place.
+    ``compared``: everything that was compared, with the largest relative difference. ``notes``: what was left out, or is no
+    error but worth knowing.
     """
 
     model: str
+    steps: int
+    rows: int
     findings: tuple[Finding, ...]
     compared: tuple[Comparison, ...]
     notes: tuple[str, ...]
@@ -44,6 +47,7 @@ class Check:
 
     def __repr__(self) -> str:
         head = f"{self.model}: " + ("nothing wrong" if self.ok else f"{len(self.findings)} wrong")
+        head += f" in {self.steps} steps of {self.rows} row{'s' * (self.rows != 1)}"
         lines = [head, *(f"  WRONG  {finding}" for finding in self.findings)]
         lines += [f"  right  {each}" for each in self.compared if each.right]
         return "\n".join([*lines, *(f"  note   {note}" for note in self.notes)])
@@ -139,7 +143,9 @@ def _check(model: nn.Module, loss: Loss, piece: Piece, through: Strategy | None,
             if subject.stopped:
                 notes.append(f"what comes after this was not looked at: {subject.stopped}")
                 break
-    return Check(name, tuple(subject.findings), tuple(subject.compared), (*notes, *subject.notes))
+    return Check(
+        name, subject.steps, subject.rows, tuple(subject.findings), tuple(subject.compared), (*notes, *subject.notes)
+    )  # fmt: skip
 
 
 def _subject(model: nn.Module, loss: Loss, piece: Piece, seed: int) -> tuple[Subject, list[str]]:

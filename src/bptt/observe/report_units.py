@@ -28,7 +28,11 @@ def spectra_of(found: Spectrum | Array) -> dict[str, Any]:
             [_shown(found.log_det), "nats a step: how fast a volume of states shrinks (mean log|det J|)"],
         ]
         charts = [_steps(found), _products(found)]
-    return {"key": key, "charts": [*charts, _exponents(exponents)]}
+    note = "" if charts else (
+        "Of a state of so many numbers the greatest Lyapunov exponents alone are measured: whole Jacobians, and with them "
+        "singular values and the spectral radius, would take minutes. bptt.observe.spectrum(model, sequence) takes them."
+    )  # fmt: skip
+    return {"key": key, "note": note, "charts": [*charts, _exponents(exponents)]}
 
 
 def units_of(found: Units) -> dict[str, Any]:

@@ -98,7 +98,8 @@ def _blows_up(seen: Seen, model: nn.Module) -> list[Warned]:
     if not (flow.profile.growth > GROWS or (seen.growth > 0.01 and flow.profile.decay > 1)):
         return []
     rate = math.exp(seen.growth) if math.isfinite(seen.growth) else flow.profile.decay
-    cause = f"the product of the step Jacobians has a spectral radius above 1 (it grows {rate:.3g}-fold a step)"
+    how = f" (it grows {rate:.3g}-fold a step)" if math.isfinite(rate) else ""
+    cause = f"the product of the step Jacobians has a spectral radius above 1{how}"
     if rate <= 1:
         cause = f"the step Jacobians stretch it at first (in the long run a step takes it to {rate:.3g} of itself)"
     return [

@@ -176,7 +176,8 @@ class Loop:
         if look is None:
             return ""
         self.telling.observation(look)
-        return "; ".join(look.line["warnings"])
+        said = zip(look.line["kinds"], look.line["warnings"], strict=True)
+        return ". ".join(text.removesuffix(".") for kind, text in said if kind not in ("clipping", "truncation"))
 
     def _advance(self, window: Window, sequence: Any) -> None:
         """Where to go on after this window, if this sitting ends here."""

@@ -66,7 +66,7 @@ function controls() {
     }, now.scale.toFixed(2)),
     slider("clip norm", 0.05, 5, 0.05, now.clip, (v) => { now.clip = v; }, now.clip.toFixed(2)),
     slider("rate", 0, 1, 0.01, now.rate, (v) => { now.rate = v; }, now.rate.toFixed(2)),
-    choice("set-loss", "Loss", { every: "at every step", last: "at the last step" }, now.every ? "every" : "last", (v) => { now.every = v === "every"; }),
+    choice("set-loss", "Loss", { every: "every step", last: "last step" }, now.every ? "every" : "last", (v) => { now.every = v === "every"; }),
     h("div", { class: "buttons" },
       h("button", { type: "button", id: "identity", disabled: !plainCell, onclick: () => replace(identity(weightsOf())) }, "W_hh = I"),
       h("button", { type: "button", id: "take-step", onclick: () => replace(found.updated) }, "Take the update"),

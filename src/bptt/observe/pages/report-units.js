@@ -3,7 +3,7 @@
 function spectraSection(spectra) {
   section("spectra").append(
     how("The step's Jacobian ∂s_t/∂s_(t−1) says what one step does to an error on its way back. Its greatest singular value is the most it can stretch any error, its spectral radius what it does in the long run: below 1 the error shrinks, above 1 it grows. The products over many steps decide; their logarithm per step are the Lyapunov exponents: all below 0, every error dies; one above 0, it blows up."),
-    keyed(...spectra.key));
+    keyed(...spectra.key), ...(spectra.note ? [h("p", { class: "note" }, spectra.note)] : []));
   for (const [at, chart] of spectra.charts.entries()) {
     section("spectra").append(h("h3", {}, chart.title), how(chart.how));
     const series = coloured(chart.series).map((each) => ({ ...each, dots: each.points.length <= 40 }));

@@ -12,7 +12,7 @@ function adviceSection() {
 
 function trainingSection(curves) {
   const unit = DATA.unit || "loss";
-  section("training").append(how("Above: the loss in training (thin: as logged; thick: its running mean) and in validation. Validation rising while training falls is overfitting. Below: the norm of the gradient before clipping. Peaks that stand out by powers of ten are explosions; a norm that sinks towards nothing while the loss is still high is a gradient that dies."));
+  section("training").append(how(`Above: the loss in training${curves.loss.length > 100 ? " (thin: as logged; thick: its running mean)" : ""} and in validation. Validation rising while training falls is overfitting. Below: the norm of the gradient before clipping. Peaks that stand out by powers of ten are explosions; a norm that sinks towards nothing while the loss is still high is a gradient that dies.`));
   if (curves.broken !== null) section("training").append(h("p", { class: "note" }, `The loss is not finite from update ${curves.broken} on.`));
   const lossSeries = [
     { name: "training", color: "var(--blue)", points: curves.loss, faint: curves.loss.length > 100 },
