@@ -72,7 +72,7 @@ def test_a_link_that_is_cut_and_restored_does_not_end_the_training(hosts, tmp_pa
         assert [each.poll() for each in started] == [None, None]
         assert (tmp_path / hosts[0] / "run" / "log.jsonl").read_text() == cut
         ip("-n", hosts[0], "link", "set", ENDS[0], "up")
-        told = [each.communicate(timeout=60) for each in started]
+        told = [each.communicate(timeout=150) for each in started]
     finally:
         for each in started:
             if each.poll() is None:
