@@ -123,25 +123,30 @@ def read_panel(
     lines = np.arange(1, len(values) + 1)
     if series is None:
         return Panel({"": assemble(how, values, times, lines)})
-    own = {name: np.flatnonzero(names == name) for name in dict.fromkeys(names.tolist())}
-    if not time_columns:
-        times = np.concatenate([np.arange(len(rows)) for rows in own.values()])[np.argsort(np.concatenate(list(own.values())))]
-    made = {name: assemble(how, values[rows], times[rows], lines[rows], name) for name, rows in own.items()}
+    own: dict[str, list[int]] = {}
+    for row, name in enumerate(names):
+        own.setdefault(name, []).append(row)
+    made = {}
+    for name, rows in own.items():
+        when = times[rows] if time_columns else np.arange(len(rows))
+        made[name] = assemble(how, values[rows], when, lines[rows], name)
     return Panel(_alike(path, made), series)
 
 
-def _names(path: Path, cells: pl.Series) -> NDArray[np.str_]:
+def _names(path: Path, cells: pl.Series) -> list[str]:
     if (empty := cells.is_null()).any():
         row = int(empty.to_numpy().argmax()) + 1
         raise ValueError(f"{path}, row {row}: nothing says which series it belongs to (column {cells.name!r}); name it")
-    return np.asarray(list(map(str, cells.to_list())))
+    return list(map(str, cells.to_list()))
 
 
 def _wide(path: Path, frame: pl.DataFrame, separator: str | None, how: Reading) -> Panel:
     label, *rest = frame.columns
-    names = _names(path, frame[label]).tolist()
-    if (twice := next((i for i, name in enumerate(names) if name in names[:i]), None)) is not None:
-        raise ValueError(f"{path}, rows {names.index(names[twice]) + 1} and {twice + 1} are both called {names[twice]!r}")
+    names = _names(path, frame[label])
+    first: dict[str, int] = {}
+    for row, name in enumerate(names, 1):
+        if first.setdefault(name, row) != row:
+            raise ValueError(f"{path}, rows {first[name]} and {row} are both called {name!r}")
     if not rest:
         raise ValueError(f"{path} has one column; expected a name and the values after it in each row (--wide)")
     values = np.stack([_column(frame[name], separator) for name in rest], axis=1)

@@ -80,17 +80,17 @@ def score(name: str, targets: Sequence[str], found: Measured, levels: Sequence[f
     if len(targets) == 1:
         own = figures[targets[0]]["scores"][OWN]
         return Report(tables, remarks, kept_figures, {key.upper(): own[key] for key in ("mae", "rmse", "mase")})
-    every: dict[str, dict[str, float]] = {}
+    together: dict[str, dict[str, float]] = {}
     for label, made in found.made.items():
-        if any(made is found.made[before] for before in every):
+        if any(made is found.made[before] for before in together):
             continue  # the same forecast, with other intervals
         relative = ((found.truth - made) / found.unit)[there]
-        every[label] = {"mse": float(np.square(relative).mean()), "mae": float(np.abs(relative).mean())}
+        together[label] = {"mse": float(np.square(relative).mean()), "mae": float(np.abs(relative).mean())}
     title = f"All {len(targets)} targets on {name}, in units of each one's deviation in the training part"
-    rows = [[label, *(cell(each[key], ".4f") for key in ("mse", "mae"))] for label, each in every.items()]
+    rows = [[label, *(cell(each[key], ".4f") for key in ("mse", "mae"))] for label, each in together.items()]
     tables.append(Table(title, ["", "MSE", "MAE"], rows, strong=0))
-    headline = {"MSE scaled": every[OWN]["mse"], "MAE scaled": every[OWN]["mae"]}
-    return Report(tables, remarks, {**kept_figures, "all": {"scores": every}}, headline)
+    headline = {"MSE scaled": together[OWN]["mse"], "MAE scaled": together[OWN]["mae"]}
+    return Report(tables, remarks, {**kept_figures, "all": {"scores": together}}, headline)
 
 
 def score_many(
