@@ -14,8 +14,9 @@ from bptt.through.size import shown
 _FIRST_PROBES = (1, 2, 4, 16, 64)
 # The backward pass of a step takes about twice its forward pass; schedules whose time is alike to this part are alike.
 _BACKWARD, _ALIKE = 2, 0.005
-# A segment takes a while beside its steps (calls, packed weights, the graph): about as long as steps with so large a tape.
-_CALLS = 2**20
+# A segment takes a while beside its steps (calls, packed weights, the graph): about as long as steps with so large a tape. It
+# is reckoned low, since long segments lose what lies in the caches.
+_CALLS = 2**17
 # Probes are ever longer, each by this factor at most. One that is more than such a part of all steps is not made where what a
 # run takes has grown straight so far, to this part, and is so large that what memory is rounded up by is little of it. Shorter
 # sequences than that many steps come in numbers, and what has been probed is remembered: there no probe is dear.
