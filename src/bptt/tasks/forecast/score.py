@@ -234,13 +234,18 @@ def _compared(
 
 
 def _gained(own: Floats, other: Floats, by: str) -> tuple[float, float] | None:
-    """The 95 % interval of how much less the model errs, ``[N, H]`` each, by drawing stretches of forecasts again."""
+    """The 95 % interval of how much less the model errs, ``[N, H]`` each, by drawing stretches of forecasts again.
+
+    ``None`` where there are too few of them, or the other makes no error in one.
+    """
     length = max(own.shape[1], round(len(own) ** (1 / 3)))  # forecasts that overlap err together
     if len(own) < _BLOCKS * length:
         return None
     edges = np.arange(0, len(own), length)
     size = np.abs if by == "mae" else np.square
     sums = [np.add.reduceat(size(each).sum(1), edges) for each in (own, other)]
+    if not (sums[1] > 0).all():  # stretches without any error, of which a draw may consist: there is no ratio then
+        return None
     low, high = interval(sums[0], sums[1], (lambda ratio: 1 - ratio) if by == "mae" else (lambda ratio: 1 - np.sqrt(ratio)))
     return low, high
 
