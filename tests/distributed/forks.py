@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-LIMIT = 60.0  # seconds
+LIMIT = 150.0  # seconds
 
 
 def free_port() -> int:

@@ -137,7 +137,7 @@ def commands(folder: Path) -> dict[str, Told]:
         told["port"] = begin("port", "--timeout", "2", port=port).wait()
     long = ["--epochs", "1000000"]
     for name, number, but in (("hangs", signal.SIGSTOP, 1), ("killed", signal.SIGKILL, None), ("asked", signal.SIGTERM, None)):
-        forks = begin(name, *long, "--timeout", "2")
+        forks = begin(name, *long, "--timeout", "6")
         told[name] = until_saved(forks, folder / name, lambda f=forks, n=number: os.kill(f.pids[1], n), but)  # type: ignore[misc]
     return told
 

@@ -58,6 +58,7 @@ def begin(rank: int, folder: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen([*command, "--data", "in.txt", "--out", "run", *SMALL, *options], env=env, **told)
 
 
+@pytest.mark.slow
 def test_a_link_that_is_cut_and_restored_does_not_end_the_training(hosts, tmp_path, together):
     started = [begin(rank, tmp_path / hosts[rank], "--timeout", "60") for rank in (0, 1)]
     try:
