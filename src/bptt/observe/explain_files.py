@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from bptt.data.cells import is_number
 from bptt.observe.explain_cells import Array
 
 _LAYER = re.compile(r"(.*)weight_hh(_l0)?$")
@@ -77,7 +78,7 @@ def sequence_from(path: Path, inputs: int, outputs: int) -> tuple[Array, Array]:
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
         lines = [(at, cells) for at, cells in enumerate(csv.reader(file), 1) if any(cell.strip() for cell in cells)]
-    if lines and not any(_is_number(cell) for cell in lines[0][1]):
+    if lines and not any(is_number(cell) for cell in lines[0][1]):
         lines = lines[1:]
     if not lines:
         raise ValueError(f"{path} has no line with numbers: {inputs} of x and {outputs} of target for each step")
@@ -87,7 +88,7 @@ def sequence_from(path: Path, inputs: int, outputs: int) -> tuple[Array, Array]:
                 f"{path}, line {at} has {len(cells)} cells, expected {inputs + outputs}: {inputs} of x and {outputs} of target"
             )
         for cell in cells:
-            if not _is_number(cell):
+            if not is_number(cell):
                 raise ValueError(f"{path}, line {at}: {cell!r} is no number")
     table = np.array([[float(cell) for cell in cells] for _, cells in lines])
     return table[:, :inputs], table[:, inputs:]
@@ -111,11 +112,3 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _list(tensors: dict[str, Any]) -> str:
     return ", ".join(f"{name} {list(value.shape)}" for name, value in tensors.items()) or "nothing"
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

@@ -62,8 +62,7 @@ def _dies(seen: Seen, model: nn.Module) -> list[Warned]:
     if not flow.horizon <= max(2, flow.steps / _DEAD):
         return []
     what = f"the gradient dies: it is under 1 % after {flow.horizon:.0f} steps"
-    units = of_units(seen.units)
-    cause, cure = units or (_shrinking(seen), against_vanishing(model, flow.steps))
+    cause, cure = of_units(seen.units) or (_shrinking(seen), "")
     return [Warned("dies", f"{what}, as {cause}. {cure or against_vanishing(model, flow.steps)}")]
 
 
