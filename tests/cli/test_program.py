@@ -24,7 +24,7 @@ def program(*arguments, code=None, **how):
 
 def test_python_m_bptt_is_bptt(here):
     process = program("--version")
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=600)
     assert process.returncode == 0
     assert out.startswith("bptt ")
 
@@ -100,7 +100,7 @@ def test_a_signal_saves_the_run_which_goes_on_to_the_same_end(here, text, bptt, 
         assert line, process.stderr.read()
     process.send_signal(number)
     (here / "sent").touch()
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=600)
     assert process.returncode == code, told
     assert "bptt train text --out run" in told
     assert "Traceback" not in told

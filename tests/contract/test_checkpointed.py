@@ -395,7 +395,7 @@ def grown(kind, budget, **environment):
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=900,
         env={**os.environ, **environment},
         cwd=Path(__file__).parents[2],
     )

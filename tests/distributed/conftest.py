@@ -29,6 +29,6 @@ def together(tmp_path_factory):
                 make(case, folder / f"resumed {case}").fit(updates=STOPS[0])
             env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
             command = [sys.executable, "-m", "tests.distributed.scenarios", str(folder)]
-            made = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+            made = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=2400, check=False)
             assert made.returncode == 0, made.stderr
     return SimpleNamespace(folder=folder, told=json.loads((folder / "told.json").read_text()))

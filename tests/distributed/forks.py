@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-LIMIT = 150.0  # seconds
+LIMIT = 900.0  # seconds
 
 
 def free_port() -> int:

@@ -39,7 +39,7 @@ def joined(job: Callable[[], None]) -> Callable[[int], None]:
 
     def run(_: int) -> None:
         torch.set_num_threads(1)
-        dist.init_process_group("gloo", timeout=timedelta(seconds=50))
+        dist.init_process_group("gloo", timeout=timedelta(minutes=10))
         job()
         dist.destroy_process_group()
 
@@ -103,7 +103,7 @@ def text(folder: Path, *options: str, command: str = "train") -> Callable[[int],
 
 def until_saved(forks: Forks, folder: Path, then: Callable[[], None], but: int | None = None) -> Told:
     """Does ``then`` once the run has saved itself."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 300
     while not (folder / "run" / "config.json").exists() and time.monotonic() < end:
         time.sleep(0.01)
     then()
@@ -136,8 +136,12 @@ def commands(folder: Path) -> dict[str, Told]:
         taken.listen()
         told["port"] = begin("port", "--timeout", "2", port=port).wait()
     long = ["--epochs", "1000000"]
-    for name, number, but in (("hangs", signal.SIGSTOP, 1), ("killed", signal.SIGKILL, None), ("asked", signal.SIGTERM, None)):
-        forks = begin(name, *long, "--timeout", "6")
+    for name, number, patience, but in (
+        ("hangs", signal.SIGSTOP, 15, 1),
+        ("killed", signal.SIGKILL, 300, None),
+        ("asked", signal.SIGTERM, 300, None),
+    ):
+        forks = begin(name, *long, "--timeout", str(patience))
         told[name] = until_saved(forks, folder / name, lambda f=forks, n=number: os.kill(f.pids[1], n), but)  # type: ignore[misc]
     return told
 

@@ -33,7 +33,7 @@ def opened(browser, file, *, width=1400, theme="light"):
     """The page of a file; afterwards nothing must have been said on the console, fetched, or thrown."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
     page = context.new_page()
-    page.set_default_timeout(5000)
+    page.set_default_timeout(90_000)  # a busy machine is slow, not wrong
     said, fetched = [], []
     page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
     page.on("pageerror", lambda error: said.append(f"error: {error}"))
@@ -73,7 +73,17 @@ def overflows(page):
 def hovered(page, selector):
     """What the tip says with the pointer on an element."""
     page.locator(selector).scroll_into_view_if_needed()
-    page.wait_for_timeout(100)  # scrolling hides the tip, a moment later
-    page.locator(selector).hover()
-    page.wait_for_selector(".tip.on")
+    pointed(page, lambda: page.locator(selector).hover())
     return page.inner_text(".tip")
+
+
+def pointed(page, point, tries=30):
+    """Points until the tip shows: scrolling hides it, a moment later."""
+    for _ in range(tries):
+        page.mouse.move(0, 0)
+        page.wait_for_selector(".tip.on", state="detached")
+        point()
+        page.wait_for_timeout(100)
+        if page.locator(".tip.on").count():
+            return
+    raise AssertionError("no tip shows")

@@ -6,7 +6,7 @@ import pytest
 
 import bptt
 from bptt.observe.report import Report
-from tests.observe.browser import browser as a_browser, hovered, opened, overflows
+from tests.observe.browser import browser as a_browser, hovered, opened, overflows, pointed
 from tests.observe.test_report import a_flow, a_log, instruments
 
 LOOKS = [
@@ -84,13 +84,11 @@ def test_the_heat_map_tells_the_value_under_the_pointer(browser, written):
     with opened(browser, written) as page:
         svg = page.locator("#contributions svg")
         svg.scroll_into_view_if_needed()
-        page.wait_for_timeout(100)
         box = svg.bounding_box()
         row, k = 20, 18
         height = (box["height"] - 24 - 34) / len(flow.loss_steps)
         x = box["x"] + 52 + (k + 0.5) / flow.steps * (box["width"] - 62)
-        page.mouse.move(x, box["y"] + 24 + (row + 0.5) * height)
-        page.wait_for_selector(".tip.on")
+        pointed(page, lambda: page.mouse.move(x, box["y"] + 24 + (row + 0.5) * height))
         told = page.inner_text(".tip")
         assert "t = 20, k = 18" in told
         assert "lost by the truncation" not in told
