@@ -121,7 +121,7 @@ def values(data: Any, through: bptt.Strategy, **more: Any) -> dict[str, Any]:
 CASES: dict[str, dict[str, Any]] = {
     "full": text(bptt.Full()),
     "truncated, equal": text(bptt.Truncated(6), clip=0.3),
-    "truncated, k2 longer": text(bptt.Truncated(k1=3, k2=8), rows=5),
+    "truncated, k2 longer": text(bptt.Truncated(k1=3, k2=8), rows=5, saving=Saving(seconds=None, part=1000)),
     "truncated, k2 shorter": text(bptt.Truncated(k1=8, k2=5), rows=3, reduction="rows"),
     "checkpointed": text(bptt.Checkpointed(slots=3, segment=5), rows=5, reduction="sum", lr=0.002),
     "randomized": text(bptt.Randomized(horizon=6, block=2, seed=4), rows=4),

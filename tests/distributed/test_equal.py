@@ -37,6 +37,17 @@ def test_another_number_of_processes_goes_on(together, case):
         assert_close(value, alone[name], name)
 
 
+def test_several_processes_write_a_large_checkpoint_in_parts(together):
+    case = "truncated, k2 longer"
+    path = together.folder / f"resumed {case}" / "checkpoints" / f"{STOPS[2]:08d}"
+    parts = sorted(file.name for file in path.glob("*-of-*.safetensors"))
+    assert len([name for name in parts if name.startswith("model-")]) > 2
+    assert len([name for name in parts if name.startswith("train-")]) > 1
+    alone = outcome(make(case), STOPS[2])
+    for name, value in load_weights(path.parents[1], STOPS[2]).items():
+        assert_close(value, alone[name], name)
+
+
 def test_the_same_number_goes_on_with_the_same_random_numbers(together):
     said = [each["out"].split() for each in together.told["exact"]]
     assert [each[:2] for each in said] == [["same", "bits"]] * 2, together.told["exact"]

@@ -1,3 +1,5 @@
+import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -10,21 +12,23 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from bptt.train import checkpoint as module
+from bptt.train import checkpoint as module, disk
 from bptt.train.checkpoint import (
     BadCheckpoint,
     Checkpoint,
+    begin,
     checkpoints,
     is_good,
     load_checkpoint,
     load_checkpoint_weights,
     prune,
     save_checkpoint,
-    weights_bytes,
+    tensor_bytes,
+    tensors_of,
     weights_from,
-    weights_of,
-    write_atomic,
 )
+from bptt.train.disk import write_atomic
+from bptt.train.parts import Begun, is_whole, parts_of
 
 
 def make(update: int, best: int | None = None) -> Checkpoint:
@@ -63,8 +67,8 @@ def test_failure_while_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytes
 def test_kill_at_any_moment_leaves_whole_checkpoints_only(tmp_path: Path) -> None:
     program = (
         "import sys, torch; from pathlib import Path; from bptt.train.checkpoint import *\n"
-        "print('ready', flush=True)\n"
         "for u in range(1, 10**6):\n"
+        "    print(u, flush=True)\n"
         "    save_checkpoint(Path(sys.argv[1]), Checkpoint(u, {'w': torch.full((50000,), float(u))}, {'u': u}, None))\n"
         "    prune(Path(sys.argv[1]), 2)\n"
     )
@@ -72,7 +76,8 @@ def test_kill_at_any_moment_leaves_whole_checkpoints_only(tmp_path: Path) -> Non
         process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / str(attempt))], stdout=subprocess.PIPE)
         with process:
             assert process.stdout is not None
-            process.stdout.readline()
+            while process.stdout.readline() != b"2\n":
+                pass
             time.sleep(0.1 + 0.037 * attempt)
             os.kill(process.pid, signal.SIGKILL)
         there = checkpoints(tmp_path / str(attempt))
@@ -94,7 +99,8 @@ def test_damage_is_told_with_the_good_one_before(tmp_path: Path, name: str, dama
     if damage == "remove":
         file.unlink()
     (tmp_path / "00000002" / "train.json").unlink()
-    with pytest.raises(BadCheckpoint, match=rf"00000003: {name} .*; 00000001 before it is good.*which=1.*rm -r .*00000003"):
+    told = r"\S+" if (name, damage) == ("checksums.json", "flip") else name  # which file's checksum was hit
+    with pytest.raises(BadCheckpoint, match=rf"00000003: {told} .*; 00000001 before it is good.*which=1.*rm -r .*00000003"):
         load_checkpoint(tmp_path, 3)
     assert not is_good(tmp_path, 3)
     assert is_good(tmp_path, 1)
@@ -131,7 +137,7 @@ def test_tied_weights_stand_under_each_name_in_a_file_anyone_can_read(tmp_path: 
 
 def test_complex_and_half_weights() -> None:
     weights = {"c": torch.randn(2, 3, dtype=torch.complex128), "h": torch.ones(3, dtype=torch.bfloat16), "n": torch.tensor(3)}
-    back = weights_of(weights_bytes(weights))
+    back = tensors_of(tensor_bytes(weights))
     assert all(torch.equal(back[name], weights[name]) and back[name].dtype == weights[name].dtype for name in weights)
 
 
@@ -152,8 +158,60 @@ def test_write_atomic_keeps_the_old_file_when_it_fails(tmp_path: Path, monkeypat
         path.write_bytes(content[:1])
         raise OSError("disk full")
 
-    monkeypatch.setattr(module, "write_through", fail)
+    monkeypatch.setattr(disk, "write_through", fail)
     with pytest.raises(OSError, match="disk full"):
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def in_parts(folder: Path, update: int) -> Path:
+    """A checkpoint of which two files lay ready, as processes write them, and one weight is complex."""
+    weights = {"a": torch.arange(4.0), "b": torch.ones(2, dtype=torch.complex128), "c": torch.zeros(9)}
+    train = {"optimizer": {"m": torch.ones(3)}, "update": update}
+    made = begin(folder, update)
+    assert made is not None
+    sums, where = {}, {}
+    for part in parts_of("model", weights, 48):
+        content = tensor_bytes(part.tensors)
+        (made / part.file).write_bytes(content)
+        sums[part.file] = hashlib.sha256(content).hexdigest()
+        where |= dict.fromkeys(part.tensors, part.file)
+    return save_checkpoint(folder, Checkpoint(update, weights, train), Begun(made, sums, where))
+
+
+def test_a_checkpoint_in_parts_comes_back(tmp_path: Path) -> None:
+    path = in_parts(tmp_path, 2)
+    back = load_checkpoint(tmp_path, 2)
+    assert {name: value.dtype for name, value in back.weights.items()} == {
+        "a": torch.float32, "b": torch.complex128, "c": torch.float32,
+    }  # fmt: skip
+    assert back.weights["a"].tolist() == [0, 1, 2, 3]
+    assert back.train["optimizer"]["m"].tolist() == [1, 1, 1]
+    assert not (path / "model.safetensors").exists()
+    for name, file in json.loads((path / "model.safetensors.index.json").read_text())["weight_map"].items():
+        assert name in safetensors.torch.load_file(path / file)
+
+
+@pytest.mark.parametrize("name", ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"])
+def test_a_damaged_part_is_told(tmp_path: Path, name: str) -> None:
+    path = in_parts(tmp_path, 2)
+    (path / name).write_bytes(b"other")
+    with pytest.raises(BadCheckpoint, match=name):
+        load_checkpoint(tmp_path, 2)
+    sums = json.loads((path / "checksums.json").read_text())
+    del sums["sha256"][name]
+    (path / "checksums.json").write_text(json.dumps(sums))
+    with pytest.raises(BadCheckpoint, match=r"checksums\.json is damaged"):
+        load_checkpoint_weights(tmp_path, 2)
+
+
+@pytest.mark.parametrize("limit", [1, 16, 17, 40, 1000])
+def test_parts_hold_everything_once_and_in_order(limit: int) -> None:
+    tensors = {str(n): torch.zeros(n) for n in (3, 1, 0, 4, 2, 20)}
+    parts = parts_of("model", tensors, limit)
+    assert [name for part in parts for name in part.tensors] == list(tensors)
+    for part in parts:
+        assert sum(value.nbytes for value in part.tensors.values()) <= limit or len(part.tensors) == 1
+    assert is_whole({part.file for part in parts} | {"train.safetensors"})
+    assert len(parts) == 1 or not is_whole({part.file for part in parts[:-1]} | {"train.safetensors"})

@@ -19,7 +19,7 @@ from bptt.tasks.registry import entry
 from bptt.tasks.report import Report
 from bptt.through import parse
 from bptt.train import FolderError, Logs, Moment, Result, Run, Validation, load_weights, read_config
-from bptt.train.checkpoint import write_atomic
+from bptt.train.disk import write_atomic
 from bptt.train.feed import windows_of
 
 S = TypeVar("S", bound=TrainingSettings)

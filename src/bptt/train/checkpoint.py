@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from bptt.train.pack import Nested, pack, plain, unpack
+from bptt.train.disk import flush_folder, write_through
+from bptt.train.pack import Nested, pack, unpack
+from bptt.train.parts import INDEX, Begun, is_whole, stem_of, tensor_bytes, tensors_of
 
 WEIGHTS, TENSORS, SKELETON, SUMS = "model.safetensors", "train.safetensors", "train.json", "checksums.json"
 _NAME = re.compile(r"\d{8,}")
@@ -52,25 +52,25 @@ def checkpoints(folder: Path) -> list[int]:
     return sorted(int(entry.name) for entry in folder.iterdir() if _NAME.fullmatch(entry.name) and entry.is_dir())
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, begun: Begun | None = None) -> Path:
     """Writes a checkpoint under ``folder``, so that a kill or a power cut at any moment leaves it there whole or not at all.
 
     It is written beside its place, flushed to the disk, and moved there in one step. One that is there already stays: the
-    same run after the same update is the same.
+    same run after the same update is the same. ``begun``: what of it lies ready, in a folder that `begin` gave.
     """
     final = folder / name_of(checkpoint.update)
-    if final.exists():
+    made = begin(folder, checkpoint.update) if begun is None else begun.folder
+    if made is None:
         return final
-    made = folder / f".writing-{final.name}-{os.getpid()}"
-    made.mkdir(parents=True)
+    there = begun or Begun(made)
     try:
         tensors, skeleton = pack(checkpoint.train)
         contents = {
-            WEIGHTS: weights_bytes(checkpoint.weights),
-            TENSORS: safetensors.torch.save(tensors),
+            **({INDEX: there.index()} if there.model else {WEIGHTS: tensor_bytes(checkpoint.weights)}),
+            TENSORS: tensor_bytes({name: tensor for name, tensor in tensors.items() if name not in there.train}),
             SKELETON: _json(skeleton),
         }
-        sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        sums = there.sums | {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         contents[SUMS] = _json({"update": checkpoint.update, "best": checkpoint.best, "sha256": sums})
         for name, content in contents.items():
             write_through(made / name, content)
@@ -83,6 +83,15 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     return final
 
 
+def begin(folder: Path, update: int) -> Path | None:
+    """An empty folder for the files of a checkpoint; nothing where that checkpoint is there already."""
+    if (folder / name_of(update)).exists():
+        return None
+    made = folder / f".writing-{name_of(update)}-{os.getpid()}"
+    made.mkdir(parents=True)
+    return made
+
+
 def load_checkpoint(folder: Path, update: int) -> Checkpoint:
     """Reads a checkpoint back, checked against its checksums.
 
@@ -91,10 +100,9 @@ def load_checkpoint(folder: Path, update: int) -> Checkpoint:
     path = folder / name_of(update)
     try:
         sums = _sums(path)
-        contents = {name: _checked(path / name, digest) for name, digest in sums["sha256"].items()}
-        tensors = safetensors.torch.load(contents[TENSORS])
-        train = unpack(tensors, json.loads(contents[SKELETON]))
-        return Checkpoint(sums["update"], weights_of(contents[WEIGHTS]), train, sums["best"])
+        found = {stem: _tensors(path, sums, stem) for stem in ("model", "train")}
+        skeleton = json.loads(_checked(path / SKELETON, sums["sha256"][SKELETON]))
+        return Checkpoint(sums["update"], found["model"], unpack(found["train"], skeleton), sums["best"])
     except (BadCheckpoint, KeyError, SafetensorError) as error:
         raise BadCheckpoint(_advice(folder, update, error)) from None
 
@@ -103,7 +111,7 @@ def load_checkpoint_weights(folder: Path, update: int) -> dict[str, Tensor]:
     """The weights alone, checked; see `load_checkpoint`."""
     path = folder / name_of(update)
     try:
-        return weights_of(_checked(path / WEIGHTS, _sums(path)["sha256"][WEIGHTS]))
+        return _tensors(path, _sums(path), "model")
     except (BadCheckpoint, KeyError, SafetensorError) as error:
         raise BadCheckpoint(_advice(folder, update, error)) from None
 
@@ -151,52 +159,6 @@ def weights_from(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in state.items()}
 
 
-def weights_bytes(weights: dict[str, Tensor]) -> bytes:
-    """A safetensors file; complex weights as pairs of numbers, named in its metadata."""
-    made_of_pairs = [name for name, value in weights.items() if value.is_complex()]
-    metadata = {"format": "pt"} | ({"complex": json.dumps(made_of_pairs)} if made_of_pairs else {})
-    return safetensors.torch.save({name: plain(value) for name, value in weights.items()}, metadata)
-
-
-def weights_of(content: bytes) -> dict[str, Tensor]:
-    """The inverse of `weights_bytes`."""
-    weights = safetensors.torch.load(content)
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    for name in json.loads(header.get("__metadata__", {}).get("complex", "[]")):
-        weights[name] = torch.view_as_complex(weights[name])
-    return weights
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Replaces a file in one step: a kill at any moment leaves the old one or the new one."""
-    made = path.with_name(f".writing-{path.name}-{os.getpid()}")
-    try:
-        write_through(made, content)
-        made.replace(path)
-    except BaseException:
-        made.unlink(missing_ok=True)
-        raise
-    flush_folder(path.parent)
-
-
-def write_through(path: Path, content: bytes) -> None:
-    """Writes a file and waits until it is on the disk."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def flush_folder(path: Path) -> None:
-    """Waits until the entries of a folder are on the disk, where the system knows such a thing."""
-    if os.name == "posix":
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def _json(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False).encode()
 
@@ -204,13 +166,22 @@ def _json(value: Any) -> bytes:
 def _sums(path: Path) -> dict[str, Any]:
     try:
         sums = json.loads((path / SUMS).read_bytes())
-        if set(sums) >= {"update", "best", "sha256"} and set(sums["sha256"]) == {WEIGHTS, TENSORS, SKELETON}:
+        if set(sums) >= {"update", "best", "sha256"} and SKELETON in sums["sha256"] and is_whole(set(sums["sha256"])):
             return dict(sums)
     except FileNotFoundError:
         raise BadCheckpoint(f"{SUMS} is missing") from None
     except (ValueError, TypeError):
         pass
     raise BadCheckpoint(f"{SUMS} is damaged")
+
+
+def _tensors(path: Path, sums: dict[str, Any], stem: str) -> dict[str, Tensor]:
+    """The tensors of all files of that stem."""
+    found: dict[str, Tensor] = {}
+    for name, digest in sums["sha256"].items():
+        if stem_of(name) == stem:
+            found |= tensors_of(_checked(path / name, digest))
+    return found
 
 
 def _checked(path: Path, digest: str) -> bytes:

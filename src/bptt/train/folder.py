@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bptt.train.checkpoint import (
     Checkpoint,
+    begin,
     checkpoints,
     load_checkpoint,
     load_checkpoint_weights,
@@ -24,10 +25,11 @@ from bptt.train.checkpoint import (
     prune,
     save_checkpoint,
     sweep,
-    write_atomic,
 )
 from bptt.train.differences import differences_of
+from bptt.train.disk import write_atomic
 from bptt.train.log import Line, read_lines
+from bptt.train.parts import Begun
 
 FORMAT = 1
 CONFIG, LOG, BEST, LOCK, OWNER = "config.json", "log.jsonl", "best.json", ".lock", ".owner"
@@ -126,13 +128,18 @@ class RunFolder:
                     with contextlib.suppress(OSError):  # not empty: something else was put there meanwhile
                         folder.rmdir()
 
-    def save(self, checkpoint: Checkpoint, record: Record, best: float | None, keep: int) -> None:
+    def begin(self, update: int) -> Path | None:
+        """Where several processes may write parts of a checkpoint, before `save`; nothing where it is there already."""
+        with self._writing():
+            return begin(self._checkpoints, update)
+
+    def save(self, checkpoint: Checkpoint, record: Record, best: float | None, keep: int, begun: Begun | None = None) -> None:
         """Saves a checkpoint, removes those no longer needed, and names the best one; artifacts and the record come first once.
 
         The record comes after all else: a folder that has it is whole.
         """
         with self._writing():
-            save_checkpoint(self._checkpoints, checkpoint)
+            save_checkpoint(self._checkpoints, checkpoint, begun)
             for name, content in self._artifacts.items():
                 if not (self.path / name).exists():
                     write_atomic(self.path / name, content)

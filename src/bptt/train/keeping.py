@@ -6,10 +6,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from bptt.train.checkpoint import Checkpoint, weights_from
 from bptt.train.gathering import Share, first_step, merged, row_dims, taken_apart
 from bptt.train.ledger import random_state, seed_all, seed_of, set_random_state
+from bptt.train.pack import pack
+from bptt.train.parts import Begun, begin_together
 
 if TYPE_CHECKING:
     from bptt.train.loop import Loop
@@ -45,7 +49,8 @@ class Keeping:
         with loop.pace.pause():
             within = None if loop.windows is None else loop.windows.state_dict()
             shares = self._processes.gather(Share(loop.rows(), within, random_state(run.model)))
-            self._processes.first(lambda: self._write(shares, lines))
+            begun = self._begun_together()
+            self._processes.first(lambda: self._write(shares, lines, begun))
         self.update, self._at = loop.at.update, self._now()
 
     def resume(self, checkpoint: Checkpoint) -> None:
@@ -84,7 +89,16 @@ class Keeping:
             set_random_state(self._random)
             self._random = None
 
-    def _write(self, shares: list[Share], lines: int | None) -> None:
+    def _begun_together(self) -> Begun | None:
+        """What all processes wrote of the checkpoint of a large model."""
+        run, limit = self._run, int(self._run.saving.part)
+        if self._processes.size == 1 or run.folder is None or _bytes(run.model, run.optimizer) <= limit:
+            return None
+        optimizer, _ = pack({"optimizer": run.optimizer.state_dict()})  # named as in the whole, see `_write`
+        update = self._loop.at.update
+        return begin_together(self._processes, lambda: run.store.begin(update), weights_from(run.model), optimizer, limit)
+
+    def _write(self, shares: list[Share], lines: int | None, begun: Begun | None) -> None:
         run, loop = self._run, self._loop
         within, own = shares[0].within, None
         if len(shares) > 1:
@@ -103,7 +117,7 @@ class Keeping:
         if own is not None:
             train["processes"] = own
         checkpoint = Checkpoint(loop.at.update, weights_from(run.model), train, loop.at.best_update)
-        run.store.save(checkpoint, run.record, loop.at.best, run.saving.keep)
+        run.store.save(checkpoint, run.record, loop.at.best, run.saving.keep, begun)
 
     def _random_numbers(self, saved: dict[str, Any]) -> dict[str, Any]:
         """Those of this process where it was there before, else new ones."""
@@ -128,3 +142,8 @@ def environment(processes: int) -> dict[str, Any]:
     return {"torch": torch.__version__, "threads": torch.get_num_threads()} | (
         {"processes": processes} if processes > 1 else {}
     )
+
+
+def _bytes(model: nn.Module, optimizer: Optimizer) -> int:
+    of_optimizer = (value for state in optimizer.state.values() for value in state.values())
+    return sum(value.nbytes for value in (*model.state_dict().values(), *of_optimizer) if isinstance(value, Tensor))

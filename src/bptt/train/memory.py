@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bptt.train.checkpoint import Checkpoint
 from bptt.train.pack import Json, pack, unpack
+from bptt.train.parts import Begun
 
 Record = dict[str, Any]
 
@@ -27,7 +28,11 @@ class Store(Protocol):
 
     def held(self, record: Record) -> contextlib.AbstractContextManager[Checkpoint | None]: ...
 
-    def save(self, checkpoint: Checkpoint, record: Record, best: float | None, keep: int) -> None: ...
+    def begin(self, update: int) -> Path | None: ...
+
+    def save(
+        self, checkpoint: Checkpoint, record: Record, best: float | None, keep: int, begun: Begun | None = None
+    ) -> None: ...
 
     def write_record(self, record: Record) -> None: ...
 
@@ -57,7 +62,10 @@ class Memory:
         train = unpack({name: tensor.clone() for name, tensor in tensors.items()}, skeleton)
         yield Checkpoint(checkpoint.update, checkpoint.weights, train, checkpoint.best)
 
-    def save(self, checkpoint: Checkpoint, record: Record, best: float | None, keep: int) -> None:
+    def begin(self, update: int) -> None:
+        return None
+
+    def save(self, checkpoint: Checkpoint, record: Record, best: float | None, keep: int, begun: Begun | None = None) -> None:
         tensors, skeleton = pack(checkpoint.train)
         self._newest = (Checkpoint(checkpoint.update, checkpoint.weights, None, checkpoint.best), tensors, skeleton)
         self._weights[checkpoint.update] = checkpoint.weights

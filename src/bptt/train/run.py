@@ -156,7 +156,7 @@ class Run:
         if self.logs.tensorboard:
             TensorBoard.check()
         self.observe = asked_of(observe, model)
-        self._folder = None if folder is None else os.fspath(folder)
+        self.folder = None if folder is None else os.fspath(folder)
         self._record: Record | None = None
         self._asked = describe_optimizer(self.optimizer)
 
@@ -240,7 +240,7 @@ class Run:
     @property
     def how_to_go_on(self) -> str:
         """A few words for whoever interrupted it."""
-        return "call fit again to go on" if self._folder is None else f"start it again with the folder {self._folder} to go on"
+        return "call fit again to go on" if self.folder is None else f"start it again with the folder {self.folder} to go on"
 
     def make_scalars(self, update: int) -> Scalars:
         """What writes the log lines after ``update`` for TensorBoard."""
@@ -258,7 +258,7 @@ class Run:
 
     def _train(self, loop: Loop, newest: Any, display: Any) -> str:
         reason = loop.start(newest)
-        where = "" if self._folder is None else f" in {self._folder}"
+        where = "" if self.folder is None else f" in {self.folder}"
         if reason is not None:
             display.say(f"the run{where} is complete ({reason}, after update {loop.at.update}): ask for more to go on")
             return reason

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import nn
 
+from bptt.through.size import as_bytes
+
 
 @dataclass(frozen=True)
 class Validation:
@@ -47,7 +49,8 @@ class Saving:
     """When a run saves itself, beside after its first update, at each new best, when interrupted and when done.
 
     ``seconds`` and ``updates`` since the last save, whichever comes first (``None``: not by this); the newest ``keep``
-    checkpoints stay, and the best one.
+    checkpoints stay, and the best one. ``part``: of several processes those that see the run's folder write side by side, in
+    files of that size, where weights and optimizer have more bytes than that.
 
     **Raises** ``ValueError`` for what is not positive.
     """
@@ -55,8 +58,10 @@ class Saving:
     seconds: float | None = 120.0
     updates: int | None = None
     keep: int = 2
+    part: int | str = "1GiB"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "part", as_bytes("Saving.part", self.part))
         _positive("Saving.seconds", self.seconds)
         _count("Saving.updates", self.updates)
         _count("Saving.keep", self.keep)
