@@ -121,10 +121,27 @@ def test_the_variants_are_those_of_python(page_of):
     with page_of("rnn", steps=6, through=bptt.Truncated(2, 3)) as page:
         shown = numbers(page, "#variants")
         for each in variants(of):
-            if each.name.startswith(("clip", "W_hh orthogonal")):
+            if each.name.startswith("clip"):
                 continue
             assert shown[f"variant/{each.name}/norm"][0] == pytest.approx(each.norm, rel=1e-9), each.name
             assert shown[f"variant/{each.name}/after"][0] == pytest.approx(each.after, rel=1e-9), each.name
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+def test_errors_limited_at_every_step_are_those_of_python(page_of, cell):
+    of = explain(cell, steps=6, clip=0.05)
+    with page_of(cell, steps=6, clip=0.05) as page:
+        shown = {
+            key.split("/")[1]: value
+            for key, (value, _) in numbers(page, "#variants").items()
+            if "clip_step" in key and "norm" in key
+        }
+        reach = page.evaluate("stepClipped(found, now.clip / 10).reach")
+    expected = of.step_clipped(0.005)
+    assert list(shown.values()) == [pytest.approx(np.sqrt(sum((g**2).sum() for g in expected.values())), rel=1e-9)]
+    assert not np.isclose(next(iter(shown.values())), np.sqrt(sum((g**2).sum() for g in of.gradient.values())))
+    last = of.step_clipped_errors(0.005, of.own * (np.arange(6) == 5)[:, None])
+    assert reach == pytest.approx(np.linalg.norm(last[0]) / np.linalg.norm(last[-1]), rel=1e-9)
 
 
 def test_moments_tell_each_step_with_its_numbers(page_of):

@@ -72,6 +72,33 @@ function run(given) {
   return { ...pass, back, parts, errors, jacobians, explicit, implicit, gradient, total };
 }
 
+// Every element of the error limited wherever it is passed back to the step before: the gradient, and the share that reaches step 1.
+function stepClipped(of, limit) {
+  const passed = (own) => {
+    const errors = own.map((error) => [...error]);
+    for (let k = of.T - 1; k > 0; k--) pour(errors[k - 1], of.step(k, errors[k])[0].map((e) => Math.min(limit, Math.max(-limit, e))));
+    return errors;
+  };
+  const gradient = each(of.explicit, (v, name) => (name === "W_hy" || name === "b_y" ? v : zeros(v)));
+  passed(of.own).forEach((error, k) => Object.entries(of.step(k, error)[1]).forEach(([name, v]) => { gradient[name] = add(gradient[name], v); }));
+  const last = passed(of.own.map((error, k) => (k === of.T - 1 ? error : zeros(error))));
+  return { gradient, reach: norm(last[of.T - 1]) > 0 ? norm(last[0]) / norm(last[of.T - 1]) : 0 };
+}
+
+// The orthogonal matrix next to m: Newton-Schulz steps, which take every singular value to 1.
+function nearestOrthogonal(m) {
+  const product = (a, b) => a.map((row) => timesT(b, row)), turned = (a) => a[0].map((_, j) => a.map((row) => row[j]));
+  const size = largest(m);
+  if (!(size > 0 && Number.isFinite(size))) return m;
+  let x = deep((v) => v / size, m);
+  for (let n = 0; n < 200; n++) {
+    const next = deep((a, b) => 1.5 * a - 0.5 * b, x, product(product(x, turned(x)), x)), moved = norm(deep((a, b) => a - b, next, x));
+    x = next;
+    if (moved < 1e-15) break;
+  }
+  return x;
+}
+
 // Which C[t,k] Truncated(k1, k2) keeps: windows end every k1 steps and reach back through k2.
 const windowEnd = (t, k1, T) => Math.min((Math.floor(t / k1) + 1) * k1, T);
 const keeps = (t, k, k1, k2, T) => k <= t && k >= windowEnd(t, k1, T) - k2;

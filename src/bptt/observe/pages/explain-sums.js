@@ -75,8 +75,13 @@ function changes() {
     same(name, found.total((t, k) => keeps(t, k, k1, k2, T)), keeps(T - 1, 0, k1, k2, T) ? reachOf(found) : 0);
   }
   same(`clip_norm ${number(now.clip, 2)}`, found.clipped);
+  const limited = stepClipped(found, now.clip / 10);
+  same(`clip_step ${number(now.clip / 10, 3)}`, limited.gradient, limited.reach);
   const plainCell = DATA.cells[now.cell].gates.length === 1;
-  if (plainCell) other("ReLU, W_hh = I", "relu", identity(given.weights));
+  if (plainCell) {
+    other("ReLU, W_hh = I", "relu", identity(given.weights));
+    other("W_hh orthogonal", now.cell, { ...given.weights, W_hh: nearestOrthogonal(given.weights.W_hh) });
+  }
   for (const cell of ["rnn", "gru", "lstm"]) {
     if (cell === now.cell || (cell === "rnn" && plainCell)) continue;
     other(`${cell.toUpperCase()} in its place`, cell, DATA.weights[cell]);
