@@ -200,7 +200,7 @@ def draw(found: Found, path: Path) -> None:
         above.set_ylabel("µs a step")
         for (task, when), colour in zip(_cases(found), (BLUE, BLUE, ORANGE, ORANGE), strict=True):
             biases = _of(found, task, when)
-            below.plot(list(biases), [max(v, 1e-6) for v in biases.values()], color=colour, marker="o", markersize=4,
+            below.plot(list(biases), [max(v, 1e-8) for v in biases.values()], color=colour, marker="o", markersize=4,
                        linestyle="-" if when == "trained" else (0, (4, 3)), label=f"{task}, {when}")  # fmt: skip
         below.set_yscale("log")
         below.set_ylabel("relative bias")
