@@ -1,6 +1,7 @@
 """A search tries other settings than those given, counts the trials of all processes, and loses none."""
 
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -12,6 +13,7 @@ from bptt.cli.main import app
 from bptt.tasks.config import gather
 from bptt.tasks.registry import entry
 from bptt.tasks.search import Search, space
+from bptt.tasks.shared import database
 from bptt.train import read_log
 
 TASK = entry("text")
@@ -155,3 +157,42 @@ def test_misuse(data, options, said):
     done = CliRunner().invoke(app, ["train", "text", "--data", str(data), *options])
     assert isinstance(done.exception, (ValueError, SystemExit))
     assert said in f"{done.exception} {done.output}"
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        (
+            "postgresql+psycopg://ann:secret@localhost:1/none",
+            "localhost:1/none needs the package psycopg: pip install",
+        ),
+        ("nosuch://here", "nosuch://here cannot be opened"),
+        ("sqlite:////no/such/folder/a.db", "unable to open database file"),
+    ],
+)
+def test_a_database_that_does_not_answer_is_told_without_its_password(data, tmp_path, monkeypatch, address, said):
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # as where it is not installed
+    with pytest.raises(ValueError, match=said) as told:
+        Search(TASK, given(data), tmp_path / "s", 1, storage=address)
+    assert "secret" not in str(told.value)
+    assert not (tmp_path / "s").exists()
+
+
+def test_those_that_come_at_once_to_an_empty_database_wait_for_its_tables(monkeypatch):
+    class IntegrityError(Exception):
+        pass
+
+    came = []
+
+    def open_storage(address):
+        came.append(address)
+        if len(came) < 3:
+            raise IntegrityError("duplicate key value")
+        return "storage"
+
+    monkeypatch.setattr(optuna.storages, "get_storage", open_storage)
+    monkeypatch.setattr("bptt.tasks.shared.time.sleep", lambda seconds: None)
+    assert database("postgresql://here/a") == "storage"
+    came.clear()
+    with pytest.raises(ValueError, match=r"cannot be opened \(duplicate key"):
+        database("postgresql://here/a", tries=2)

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from bptt.tasks.config import TrainingSettings, build, option
 from bptt.tasks.registry import Entry
+from bptt.tasks.shared import database
 
 if TYPE_CHECKING:
     import optuna
@@ -171,8 +172,9 @@ class Search:
         from optuna.storages.journal import JournalFileBackend
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        shared = None if storage is None else database(storage)
         self.folder.mkdir(parents=True, exist_ok=True)
-        kept = storage or JournalStorage(JournalFileBackend(str(self.folder / JOURNAL)))
+        kept = shared or JournalStorage(JournalFileBackend(str(self.folder / JOURNAL)))
         study = optuna.create_study(
             study_name=STUDY,
             storage=kept,
@@ -183,9 +185,10 @@ class Search:
         about = {"task": self.task.name, "given": {key: str(value) for key, (value, _) in sorted(self._given.items())}}
         before = study.user_attrs.get("about")
         if before is not None and before != about:
+            where, other = (self.folder, "--out") if storage is None else ("that database", "database")
             raise ValueError(
-                f"{self.folder} holds a search with other settings: {before['task']} {before['given']}, now {about['task']} "
-                f"{about['given']}; give them again to go on, or another --out"
+                f"{where} holds a search with other settings: {before['task']} {before['given']}, now {about['task']} "
+                f"{about['given']}; give them again to go on, or another {other}"
             )
         if before is None:
             study.set_user_attr("about", about)
