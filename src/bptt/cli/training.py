@@ -13,6 +13,7 @@ import typer
 from bptt.cli.launch import leads
 from bptt.cli.say import console, show
 from bptt.cli.threads import use_threads
+from bptt.data.files import is_there
 from bptt.tasks.config import TrainingSettings, build, gather, names_a_file, option, spelled
 from bptt.tasks.registry import Entry
 from bptt.tasks.report import Report
@@ -156,7 +157,7 @@ def _stored(task: Entry, folder: Path, given: Mapping[str, tuple[Any, str]]) -> 
         told = ", ".join(f"{option(key)} {getattr(settings, key)} (there: {getattr(before, key)})" for key in differing)
         raise ValueError(f"{folder} holds a run with other settings: {told}; leave them out to go on, or give another --out")
     for key in moved - given.keys():
-        if names_a_file(path := getattr(settings, key)) and not Path(path).exists():
+        if names_a_file(path := getattr(settings, key)) and not is_there(path):
             raise FileNotFoundError(
                 f"the file of this run, {path}, is no longer there: say where it is now, bptt train {task.name} --out {folder} "
                 f"{option(key)} FILE"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -13,14 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bptt.data.characters import Bytes, Characters
+from bptt.data.decoded import Raw
+from bptt.data.files import Shards, are_tables, find_files
+from bptt.data.pages import Pages
 from bptt.data.subwords import Subwords
-from bptt.data.text import CHUNK, Progress, check_file, read_text
+from bptt.data.text import Progress, open_texts, read_text, whole
+from bptt.data.texts import CHUNK, Texts
 from bptt.data.vocabulary import Ids, UnknownCharacter, Vocabulary, ids_type, recut
 from bptt.data.words import Words
 
 UNITS: dict[str, type[Bytes] | type[Characters] | type[Words] | type[Subwords]] = {
     kind.unit: kind for kind in (Bytes, Characters, Words, Subwords)
 }
+BINARY = "binary"
+Tokens = Ids | Pages
 SPILL = 256 << 20  # bytes of tokens kept in memory before they go to a temporary file
 
 
@@ -29,31 +35,37 @@ def fit_vocabulary(
     path: str | Path,
     *,
     encoding: str = "utf-8",
+    column: str | None = None,
     size: int | None = None,
     min_count: int = 1,
     progress: Progress | None = None,
 ) -> Vocabulary:
-    """The vocabulary of a text file, by the name of its unit: "byte", "character", "word" or "subword".
+    """The vocabulary of a text, in one file or many, by the name of its unit: "byte", "character", "word" or "subword".
 
     ``size`` bounds the number of tokens of words (default: no bound) and of sub-words (default 8000); ``min_count``
-    is for words. The whole file is counted; to keep words of a held-out part out of it, fit on the training file.
+    is for words. The whole text is counted; to keep words of a held-out part out of it, fit on the training file.
     Raises ValueError for an unknown unit or an option that the unit does not have, and what ``read_text`` raises.
     """
+    check_unit(unit, size, min_count)
+    if unit == Bytes.unit:
+        find_files(path)
+        return Bytes()
+    chunks = read_text(path, encoding, column=column, progress=progress)
+    if unit == Characters.unit:
+        return Characters.fit(chunks)
+    if unit == Words.unit:
+        return Words.fit(chunks, size=size, min_count=min_count)
+    return Subwords.fit(chunks) if size is None else Subwords.fit(chunks, size=size)
+
+
+def check_unit(unit: str, size: int | None = None, min_count: int = 1) -> None:
+    """**Raises** ``ValueError`` for an unknown unit, and for an option that a vocabulary of this unit does not have."""
     if unit not in UNITS:
         raise ValueError(f"there is no unit {unit!r}; choose one of {', '.join(UNITS)}")
     if size is not None and unit in (Bytes.unit, Characters.unit):
         raise ValueError(f"size={size}: a vocabulary of {unit}s has a size of its own; a size is for words and sub-words")
     if min_count != 1 and unit != Words.unit:
         raise ValueError(f"min_count={min_count} is for words; a vocabulary of {unit}s has no such bound")
-    if unit == Bytes.unit:
-        check_file(Path(path))
-        return Bytes()
-    chunks = read_text(path, encoding, progress=progress)
-    if unit == Characters.unit:
-        return Characters.fit(chunks)
-    if unit == Words.unit:
-        return Words.fit(chunks, size=size, min_count=min_count)
-    return Subwords.fit(chunks) if size is None else Subwords.fit(chunks, size=size)
 
 
 def vocabulary_from_json(saved: dict[str, Any]) -> Vocabulary:
@@ -72,45 +84,67 @@ def encode_file(
     vocabulary: Vocabulary,
     encoding: str = "utf-8",
     *,
+    column: str | None = None,
     chunk: int = CHUNK,
     progress: Progress | None = None,
 ) -> Ids:
-    """All tokens ``[N]`` of a text file, in the smallest unsigned type that holds them.
+    """All tokens ``[N]`` of a text, in one file or many (`bptt.data.files.find_files`), in the smallest type that holds them.
 
-    The file is read in chunks of ``chunk`` bytes, whose borders never change a token. Tokens beyond 256 MiB go to a
+    The text is read in chunks of ``chunk`` bytes, whose borders never change a token. Tokens beyond 256 MiB go to a
     temporary file (in the directory that TMPDIR names) which is memory-mapped and vanishes with the array. With
-    ``Bytes`` a UTF-8 file is checked once and then mapped itself, read-only, without its byte order mark: do not
-    change it while it is in use. ``encoding="binary"``, with ``Bytes`` only, takes any file as it is.
+    ``Bytes`` one UTF-8 file is checked once and then mapped itself, read-only, without its byte order mark: do not
+    change it while it is in use. ``encoding="binary"``, with ``Bytes`` only, takes any files as they are.
 
-    Raises what ``read_text`` raises, and ``UnknownCharacter`` with its place in the file.
+    Raises what ``read_text`` raises, and ``UnknownCharacter`` with its place in the text.
     """
-    path = Path(path)
-    if encoding == "binary":
-        if vocabulary.unit != Bytes.unit:
-            raise ValueError(f"encoding 'binary' reads raw bytes, but the tokens are {vocabulary.unit}s: add --unit byte")
-        check_file(path)
-        return np.memmap(path, dtype=np.uint8, mode="r")
-    chunks = read_text(path, encoding, chunk=chunk, progress=progress)
-    if vocabulary.unit == Bytes.unit and codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii"):
+    shards = find_files(path)
+    check_binary(shards, vocabulary.unit, encoding)
+    mapped = vocabulary.unit == Bytes.unit and len(shards) == 1 and not shards[0].remote and not are_tables(shards)
+    if encoding == BINARY:
+        if mapped:
+            return np.memmap(shards[0].name, dtype=np.uint8, mode="r")
+        texts: Texts = Raw(str(path), shards)
+    else:
+        texts = open_texts(path, encoding, column, shards=shards)
+    chunks = whole(texts, chunk, progress)
+    if mapped and codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii"):
         for _ in chunks:
             pass
-        with path.open("rb") as file:
+        with Path(shards[0].name).open("rb") as file:
             mark = len(codecs.BOM_UTF8) if file.read(3) == codecs.BOM_UTF8 else 0
-        return np.memmap(path, dtype=np.uint8, mode="r", offset=mark)
+        return np.memmap(shards[0].name, dtype=np.uint8, mode="r", offset=mark)
+    encode, done = encoder(vocabulary, texts.name, encoding), 0
     with closing(_Kept(ids_type(vocabulary.size))) as kept:
-        for ids in _encoded(path, vocabulary, recut(chunks, vocabulary.cut)):
-            kept.add(ids)
+        for piece in recut(chunks, vocabulary.cut):
+            kept.add(encode(piece, done))
+            done += len(piece)
         return kept.array()
 
 
-def _encoded(path: Path, vocabulary: Vocabulary, pieces: Iterator[str]) -> Iterator[Ids]:
-    done = 0
-    for piece in pieces:
+def check_binary(shards: Shards, unit: str, encoding: str) -> None:
+    """**Raises** ``ValueError`` where raw bytes are asked for of what cannot give them."""
+    if encoding == BINARY and unit != Bytes.unit:
+        raise ValueError(f"encoding 'binary' reads raw bytes, but the tokens are {unit}s: add --unit byte")
+    if encoding == BINARY and len(shards) > 1 and are_tables(shards):
+        raise ValueError("encoding 'binary' reads raw bytes, but these are Parquet tables, of which a column of texts is read")
+
+
+def encoder(vocabulary: Vocabulary, name: str, encoding: str) -> Callable[[str, int], Ids]:
+    """What makes tokens of a stretch of the text called ``name``, given the characters before it; raw bytes as they are.
+
+    It **raises** ``UnknownCharacter`` with its place in the text.
+    """
+
+    def raw(text: str, _: int) -> Ids:
+        return np.frombuffer(text.encode("latin-1"), dtype=np.uint8)
+
+    def told(text: str, before: int) -> Ids:
         try:
-            yield vocabulary.encode(piece)
+            return vocabulary.encode(text)
         except UnknownCharacter as error:
-            raise UnknownCharacter(error.character, done + error.position, error.size, where=str(path)) from None
-        done += len(piece)
+            raise UnknownCharacter(error.character, before + error.position, error.size, where=name) from None
+
+    return raw if encoding == BINARY else told
 
 
 class _Kept:
@@ -146,12 +180,12 @@ class _Kept:
 class Split(NamedTuple):
     """The parts of a sequence in their order in time; a part that was not asked for is empty."""
 
-    train: Ids
-    valid: Ids
-    test: Ids
+    train: Tokens
+    valid: Tokens
+    test: Tokens
 
 
-def split(tokens: Ids, valid: float = 0.05, test: float = 0.0) -> Split:
+def split(tokens: Tokens, valid: float = 0.05, test: float = 0.0) -> Split:
     """Cut tokens ``[N]`` in order: training first, then the fraction ``valid``, then the fraction ``test``.
 
     The parts are views. Raises ValueError for fractions outside 0..1, that leave nothing to train on, or whose part

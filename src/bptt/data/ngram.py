@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,7 +47,7 @@ class Baselines:
         return f"unigram {self.unigram:.3f}, {self.order}-gram (Kneser-Ney) {self.best:.3f} bits per symbol"
 
 
-def baselines(train: ArrayLike, valid: ArrayLike, size: int, max_order: int = 10) -> Baselines:
+def baselines(train: Any, valid: Any, size: int, max_order: int = 10) -> Baselines:
     """Unigram and smoothed n-grams of rising order, until one does worse than the one before, or ``max_order``.
 
     ``train [N]`` and ``valid [M]`` hold tokens below ``size``; every token of ``valid`` but the first is predicted from
@@ -57,7 +58,7 @@ def baselines(train: ArrayLike, valid: ArrayLike, size: int, max_order: int = 10
     """
     if isinstance(max_order, bool) or not isinstance(max_order, int) or max_order < 1:
         raise ValueError(f"max_order={max_order!r}: expected a whole number, at least 1")
-    seen, held = np.asarray(train)[-LIMIT:], np.asarray(valid)[:LIMIT]
+    seen, held = np.asarray(train[-LIMIT:]), np.asarray(valid[:LIMIT])
     bits: list[float] = []
     for chances in islice(probabilities(seen, held, size), max_order):
         bits.append(float(-np.log2(chances).mean()))

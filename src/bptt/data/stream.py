@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from bptt.data.pages import Pages
 from bptt.data.piece import Piece
 
 _HASH_WHOLE = 1 << 24  # tokens; longer arrays are hashed by blocks spread over them, to stay cheap on any file
@@ -26,7 +27,7 @@ class Stream:
     int64 ``[b - a, B]``; only that slice is copied, so ``tokens`` may be a memory map larger than memory.
 
     Args:
-        tokens: integers ``[N]``: a numpy array, a memory map or a tensor.
+        tokens: integers ``[N]``: a numpy array, a memory map, a tensor, or `bptt.data.pages.Pages`.
         rows: ``B``, the number of parallel rows.
         resets: increasing positions in ``tokens`` at which a document starts. The state starts afresh before the step
             whose input is that token (``Piece.reset``); the step before it still predicts that token.
@@ -39,7 +40,7 @@ class Stream:
     it. For evaluation use ``rows=1``, or few rows. Not for independent short sequences: use ``Batches``.
     """
 
-    def __init__(self, tokens: ArrayLike | torch.Tensor, rows: int, resets: ArrayLike | None = None) -> None:
+    def __init__(self, tokens: ArrayLike | torch.Tensor | Pages, rows: int, resets: ArrayLike | None = None) -> None:
         self.tokens = _as_tokens(tokens)
         self.rows = _as_rows(rows)
         pairs = len(self.tokens) - 1
@@ -169,7 +170,9 @@ class Stream:
         return f"stream of {len(self.tokens)} tokens in {self.rows} rows{documents}, {self._hash}"
 
 
-def _as_tokens(tokens: ArrayLike | torch.Tensor) -> NDArray[np.integer[Any]]:
+def _as_tokens(tokens: ArrayLike | torch.Tensor | Pages) -> NDArray[np.integer[Any]] | Pages:
+    if isinstance(tokens, Pages):
+        return tokens
     array = tokens.detach().cpu().numpy() if isinstance(tokens, torch.Tensor) else np.asanyarray(tokens)
     if not np.issubdtype(array.dtype, np.integer):
         raise TypeError(f"tokens are {array.dtype} but a stream is made of whole numbers; encode the text first")
@@ -199,15 +202,16 @@ def _as_resets(resets: ArrayLike | None, tokens: int) -> NDArray[np.int64] | Non
     return array
 
 
-def _hash(tokens: NDArray[np.integer[Any]], resets: NDArray[np.int64] | None) -> str:
+def _hash(tokens: NDArray[np.integer[Any]] | Pages, resets: NDArray[np.int64] | None) -> str:
     digest = hashlib.blake2b(digest_size=8)
     if len(tokens) <= _HASH_WHOLE:
         starts = np.arange(0, len(tokens), _HASH_BLOCK)
     else:
         starts = np.linspace(0, len(tokens) - _HASH_BLOCK, _HASH_WHOLE // _HASH_BLOCK // 16).astype(np.int64)
-    for start in starts:
+    for start in starts.tolist():
+        block = np.arange(start, min(start + _HASH_BLOCK, len(tokens)))
         # as int64, so that the same tokens have the same hash in whichever type they are kept
-        digest.update(np.asarray(tokens[start : start + _HASH_BLOCK]).astype("<i8").tobytes())
+        digest.update(np.asarray(tokens[block]).astype("<i8").tobytes())
     if resets is not None:
         digest.update(b"resets" + resets.astype("<i8").tobytes())
     return digest.hexdigest()

@@ -223,7 +223,11 @@ def names_a_file(value: Any) -> bool:
 
 
 def _absolute(value: Any) -> Any:
-    return str(Path(value).expanduser().resolve()) if names_a_file(value) else value
+    from bptt.data.files import is_address
+
+    if not names_a_file(value) or is_address(value):
+        return value
+    return str(Path(value).expanduser().resolve())
 
 
 def _told(kind: type[Settings], error: dict[str, Any], given: Mapping[str, tuple[Any, str]]) -> str:

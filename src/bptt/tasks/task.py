@@ -90,6 +90,10 @@ class Task(ABC):
     def fitted(self) -> dict[str, Any]:
         """What was fitted to the data, as JSON."""
 
+    def beside(self) -> dict[str, Any]:
+        """What else the run's folder keeps, by the names of its files, as JSON."""
+        return {}
+
     @classmethod
     @abstractmethod
     def open(cls, folder: Path, which: Which = None) -> Trained:
@@ -157,7 +161,7 @@ class Task(ABC):
             seed=given.seed,
             folder=folder,
             config=config_of(self.name, given, self.test),
-            artifacts={self.artifact: self.fitted()},
+            artifacts={self.artifact: self.fitted(), **self.beside()},
             observe=given.observe or None,
         )
         result = run.fit(epochs=given.epochs, seconds=given.minutes * 60 if given.minutes else None)

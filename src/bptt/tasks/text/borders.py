@@ -10,6 +10,9 @@ from bptt.data.vocabulary import recut
 SETTLED: dict[str, Callable[[str], int]] = {"word": words.settled, "subword": subwords.settled}
 """The units whose vocabularies are fitted to the training part: how much of a text has its tokens settled."""
 
+FIT = 1 << 28
+"""Characters that a vocabulary of words or sub-words is fitted to, at most: what more of them adds is rare."""
+
 
 def borders(chunks: Callable[[], Iterable[str]], unit: str, shares: tuple[float, float]) -> tuple[int, int]:
     """The characters at which validation and test begin: at their shares of the text, drawn back to where tokens part.
@@ -33,8 +36,10 @@ def borders(chunks: Callable[[], Iterable[str]], unit: str, shares: tuple[float,
 def fit(chunks: Callable[[], Iterable[str]], unit: str, size: int | None, end: int) -> Vocabulary:
     """A vocabulary of the first ``end`` characters of a text alone.
 
-    Where none of its words would be ``<unk>``, those that occur once are, so that a network meets one in training.
+    Of more than ``FIT`` it is of so many. Where none of its words would be ``<unk>``, those that occur once are, so that a
+    network meets one in training.
     """
+    end = min(end, FIT)
     if unit == "subword":
         return Subwords.fit(_until(chunks(), end), **({} if size is None else {"size": size}))
     known = Words.fit(_until(chunks(), end), size=size)

@@ -13,13 +13,15 @@ class TextSettings(TrainingSettings):
     """What `TextTask` is made from; each field is an option of ``bptt train text``."""
 
     files: ClassVar[frozenset[str]] = TrainingSettings.files | {"data", "valid", "test"}
+    movable: ClassVar[frozenset[str]] = TrainingSettings.movable | {"column"}
     task: ClassVar[str | None] = "text"
 
-    data: str = setting(..., "Text file to learn from; or shakespeare, ptb, fetched.", "Data")
+    data: str = setting(..., "Text to learn from: a file, folder, 'pattern*' or s3://…; or shakespeare, ptb, fetched.", "Data")
     unit: Literal["character", "byte", "word", "subword"] = setting("character", "What one token is.", "Data")
     vocabulary: int | None = setting(
         None, "Most words or sub-words; the vocabulary is of the training part alone.", "Data", ge=3
     )
+    column: str | None = setting(None, "Column of texts in Parquet; found by itself where it is clear.", "Data")
     encoding: str = setting("utf-8", "Encoding of the file; binary, with bytes, takes any file.", "Data")
     valid: float | str = setting(0.05, "Share of the text, at its end, to validate on; or a file.", "Data")
     test: float | str = setting(0.0, "Share of the text, after that, kept for the end; or a file.", "Data")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,18 @@ from torch import nn
 
 from bptt import CrossEntropy, evaluate
 from bptt.data import Vocabulary, baselines
-from bptt.data.vocabulary import Ids
+from bptt.data.encode import Tokens
+from bptt.data.ngram import LIMIT
+from bptt.data.pages import Pages
 from bptt.tasks.report import Report, Table, cell
 from bptt.tasks.text.corpus import characters, evaluation
 
 SHORT = {"character": "char", "byte": "byte", "word": "word", "subword": "token"}
 
 
-def score(model: nn.Module, vocabulary: Vocabulary, tokens: Ids, rows: int, name: str, known: Ids | None = None) -> Report:
+def score(
+    model: nn.Module, vocabulary: Vocabulary, tokens: Tokens, rows: int, name: str, known: Tokens | None = None
+) -> Report:
     """Loss per token of ``tokens`` (called ``name``), and of n-grams fitted on ``known`` where that is given."""
     window = evaluate(model, CrossEntropy(), evaluation(tokens, rows))
     nats = float(window.loss) / window.count
@@ -37,7 +42,7 @@ def score(model: nn.Module, vocabulary: Vocabulary, tokens: Ids, rows: int, name
             f"The model is worse than holding every {vocabulary.unit} equally likely: if it was trained on such text, it "
             "went astray; train another with a lower --lr, or a lower --clip."
         )
-    if vocabulary.unit == "word" and (unknown := int((tokens[1:] == 0).sum())):
+    if vocabulary.unit == "word" and (unknown := sum(int((block == 0).sum()) for block in _blocks(tokens[1:]))):
         figures["unknown"] = unknown
         remarks.append(
             f"{unknown:,} of the {window.count:,} words ({unknown / window.count:.1%}) are <unk>: not among the "
@@ -55,12 +60,14 @@ def score(model: nn.Module, vocabulary: Vocabulary, tokens: Ids, rows: int, name
             "fitted_on": plain.fitted_on,
             "measured_on": plain.measured_on,
         }
-        unseen = int(np.isin(tokens[1:], np.unique(known), invert=True).sum())
+        kinds = np.unique(np.asarray(known[-LIMIT:]))
+        unseen = sum(int(np.isin(block, kinds, invert=True).sum()) for block in _blocks(tokens[1:]))
         if vocabulary.unit == "character" and unseen:
             figures["unseen"] = unseen
+            whole = "" if len(known) <= LIMIT else f"end of the training part, its last {LIMIT:,}, "
             remarks.append(
-                f"{unseen:,} of the {window.count:,} characters are of kinds that the training part lacks; the vocabulary has "
-                "them, as it is of the whole file."
+                f"{unseen:,} of the {window.count:,} characters are of kinds that the {whole or 'training part '}lacks; the "
+                "vocabulary has them, as it is of the whole text."
             )
         if plain.fitted_on < len(known):
             remarks.append(f"The n-grams were counted on the last {plain.fitted_on:,} tokens of the training part.")
@@ -76,6 +83,10 @@ def score(model: nn.Module, vocabulary: Vocabulary, tokens: Ids, rows: int, name
     ]
     title = f"On {name}, {window.count:,} {vocabulary.unit}s"
     return Report([Table(title, columns, rows_shown, strong=0)], remarks, figures)
+
+
+def _blocks(tokens: Tokens) -> Iterable[Any]:
+    return tokens.blocks() if isinstance(tokens, Pages) else [tokens]
 
 
 def _power(bits: float) -> float:

@@ -11,20 +11,24 @@ from typing import Any, ClassVar
 from torch import nn
 
 from bptt import CrossEntropy
-from bptt.data import Stream, Vocabulary, encode_file, vocabulary_from_json
-from bptt.data.vocabulary import Ids
+from bptt.data import Stream, Vocabulary, vocabulary_from_json
+from bptt.data.encode import Tokens
+from bptt.data.files import is_there
 from bptt.tasks import curves
 from bptt.tasks.config import Settings, TrainingSettings, names_a_file, option
 from bptt.tasks.report import Report
 from bptt.tasks.task import Task, Trained, Which, begins_from, built, following, load, parameters, restored, settings_in
 from bptt.tasks.text.config import TextSettings
-from bptt.tasks.text.corpus import Corpus, evaluation, read_corpus, training
+from bptt.tasks.text.corpus import Corpus, evaluation, read_corpus, tokens_of, training
 from bptt.tasks.text.model import TextModel
 from bptt.tasks.text.sample import generate
 from bptt.tasks.text.score import score
+from bptt.tasks.text.together import Crew
 from bptt.through import parse
 from bptt.train import Result, read_config
+from bptt.train.processes import processes
 
+_OUTLINES = "outlines.json"
 _STRETCH = 64  # steps, where the strategy has no windows of its own
 _LARGE = 2000  # symbols from which a readout in one with its loss is faster
 
@@ -38,14 +42,14 @@ class TextTask(Task):
 
     def __init__(self, settings: TrainingSettings, folder: Path | None = None) -> None:
         self.settings = _text(settings)
-        vocabulary = None
-        if folder is not None and (folder / self.artifact).exists():
-            vocabulary = restored(folder, self.artifact, vocabulary_from_json)
-        elif (start := begins_from(self.settings, folder)) is not None:
-            first = settings_in(start, self.name, TextSettings)
+        crew = Crew(processes())
+        begun = folder if folder is not None and (folder / self.artifact).exists() else None
+        if begun is None and (start := begins_from(self.settings, folder)) is not None:
+            first, begun = settings_in(start, self.name, TextSettings), start
             self.settings = following(self.settings, start, {"unit": first.unit, "vocabulary": first.vocabulary})
-            vocabulary = restored(start, self.artifact, vocabulary_from_json)
-        self.corpus = read_corpus(self.settings, vocabulary)
+        saved, outlines = crew.first(lambda: (_saved(begun), _outlines(folder)))
+        vocabulary = None if saved is None else vocabulary_from_json(saved)
+        self.corpus = read_corpus(self.settings, vocabulary, crew, outlines)
         self.vocabulary = self.corpus.vocabulary
         self.source = _source(self.corpus, self.settings)
         self.validation = evaluation(self.corpus.valid, self.settings.rows) if len(self.corpus.valid) else None
@@ -84,6 +88,9 @@ class TextTask(Task):
 
     def fitted(self) -> dict[str, Any]:
         return self.vocabulary.to_json()
+
+    def beside(self) -> dict[str, Any]:
+        return {_OUTLINES: self.corpus.outlines} if self.corpus.outlines else {}
 
     @classmethod
     def open(cls, folder: Path, which: Which = None) -> TrainedText:
@@ -140,10 +147,9 @@ class TrainedText(Trained):
             )
         if part is not None:
             raise ValueError(f"--part {part} was held out of another text than {data}: leave it out to measure on all of it")
-        tokens = encode_file(data, self.vocabulary, encoding or self.settings.encoding)
-        if len(tokens) < 2:
-            raise ValueError(f"{data} holds {len(tokens)} {self.vocabulary.unit}s, expected at least 2")
-        learned = own or (self._own(self.settings.data, None) if Path(self.settings.data).exists() else None)
+        read = self.settings.model_copy(update={"encoding": encoding or self.settings.encoding})
+        tokens, _ = tokens_of(data, read, self.vocabulary)
+        learned = own or (self._own(self.settings.data, None) if is_there(self.settings.data) else None)
         report = score(self.model, self.vocabulary, tokens, rows, data, None if learned is None else learned.train)
         if learned is None:
             gone = f"No n-grams beside it: {self.settings.data}, which they are counted on, is gone or has changed."
@@ -152,7 +158,7 @@ class TrainedText(Trained):
 
     def _own(self, data: str | None, encoding: str | None) -> Corpus | None:
         """The corpus learned from, read from ``data`` or from where it was; ``None`` where the contents are others."""
-        if data is None and not Path(self.settings.data).exists():
+        if data is None and not is_there(self.settings.data):
             raise FileNotFoundError(
                 f"the text of this run, {self.settings.data}, is no longer there: say where it is now, or give another to "
                 "evaluate on, --data FILE"
@@ -162,7 +168,7 @@ class TrainedText(Trained):
             raise FileNotFoundError(self._where(gone[0]))
         moved = {"data": data or self.settings.data, "encoding": encoding or self.settings.encoding}
         try:
-            corpus = read_corpus(self.settings.model_copy(update=moved | dict.fromkeys(gone, 0.0)), self.vocabulary)
+            corpus = self._read(self.settings.model_copy(update=moved | dict.fromkeys(gone, 0.0)))
             source = _source(corpus, self.settings).fingerprint()  # of another text, there may be too little for the rows
         except ValueError:
             if data is None:
@@ -171,10 +177,13 @@ class TrainedText(Trained):
         learned, test = self._learned_from
         return corpus if source == learned and ("test" in gone or _print(corpus.test) == test) else None
 
+    def _read(self, settings: TextSettings) -> Corpus:
+        return read_corpus(settings, self.vocabulary, outlines=_outlines(self._folder))
+
     def _gone(self) -> list[str]:
         """The held-out parts that are files of their own, and no longer there."""
         parts = {part: getattr(self.settings, part) for part in ("valid", "test")}
-        return [part for part, path in parts.items() if names_a_file(path) and not Path(path).exists()]
+        return [part for part, path in parts.items() if names_a_file(path) and not is_there(path)]
 
     def _where(self, part: str) -> str:
         return (
@@ -198,12 +207,22 @@ def _text(settings: Settings) -> TextSettings:
     return settings
 
 
+def _saved(folder: Path | None) -> dict[str, Any] | None:
+    """The vocabulary of the run in ``folder`` as it is kept there."""
+    return None if folder is None else restored(folder, TextTask.artifact, vocabulary_from_json).to_json()
+
+
+def _outlines(folder: Path | None) -> dict[str, Any]:
+    """The outlines of the texts of the run in ``folder``, where it has read some page by page."""
+    return {} if folder is None or not (folder / _OUTLINES).exists() else restored(folder, _OUTLINES, dict)
+
+
 def _source(corpus: Corpus, settings: TextSettings) -> Stream:
     every = getattr(parse(settings.through), "k1", _STRETCH)  # windows that start afresh are not cut in two
     return training(corpus.train, settings.rows, settings.restart, every, settings.seed)
 
 
-def _print(tokens: Ids) -> str | None:
+def _print(tokens: Tokens) -> str | None:
     """What tells a part from another; ``None`` where it is empty."""
     return Stream(tokens, rows=1).fingerprint() if len(tokens) else None
 
