@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,46 @@ def wait(moment):
 
 again(Path(sys.argv[1]), callbacks=[wait]).fit(epochs=2)
 """
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from bptt.train import Logs
+from tests.train.test_folder import again
+
+def die(moment):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+again(Path(sys.argv[1]), callbacks=[die], logs=Logs(1, False)).fit(epochs=2)
+"""
+
+
+def test_a_run_that_was_killed_before_it_saved_anything_begins_again(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
+    folder = tmp_path / "run"
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(folder)], env=environment, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    left = content(folder)
+    assert "log.jsonl" in left
+    assert "config.json" not in left
+
+    owner = json.loads(left[".owner"])
+    for more in ({"host": "elsewhere"}, {"pid": os.getppid()}):  # it may well go on, for all that can be told
+        (folder / ".owner").write_text(json.dumps(owner | more))
+        with pytest.raises(FolderError, match=r"half-written.*rm -r"):
+            again(folder).fit(epochs=1)
+    (folder / ".owner").write_bytes(left[".owner"])
+    (folder / "thesis.tex").write_text("years of work")
+    with pytest.raises(FolderError, match=r"half-written.*rm -r"):
+        again(folder).fit(epochs=1)
+    assert (folder / "thesis.tex").exists()
+    (folder / "thesis.tex").unlink()
+    (folder / ".owner").write_bytes(left[".owner"])
+
+    assert again(folder).fit(epochs=1).updates == 5
+    again(tmp_path / "other").fit(epochs=1)
+    assert_same(outcome(folder), outcome(tmp_path / "other"))
 
 
 def test_in_use_by_another_process(trained: Path) -> None:

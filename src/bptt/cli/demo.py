@@ -38,7 +38,7 @@ def demo(
 
     from bptt.cli.training import train
     from bptt.tasks.text.task import TextTask, TrainedText
-    from bptt.train.folder import LOCK, FolderInUse
+    from bptt.train.layout import LOCK, FolderInUse
 
     text = FOLDER.with_name("python-manual.txt")
     if fresh and FOLDER.exists():

@@ -22,8 +22,9 @@ from bptt.through import Full, Strategy
 from bptt.train.checkpoint import Checkpoint
 from bptt.train.clip import Clip
 from bptt.train.feed import as_source
-from bptt.train.folder import FORMAT, RESERVED, Record, RunFolder, package_version
+from bptt.train.folder import RunFolder
 from bptt.train.interrupt import Interrupted, Interruption
+from bptt.train.layout import FORMAT, RESERVED, Record, package_version
 from bptt.train.log import Line, NoScalars, Scalars, TensorBoard
 from bptt.train.loop import Loop
 from bptt.train.memory import Memory, Store

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from bptt.observe.every import Look
-from bptt.train.folder import OBSERVED
+from bptt.train.layout import OBSERVED
 from bptt.train.ledger import Ledger, aside
 from bptt.train.log import Line, Log, Scalars
 from bptt.train.moment import Event, Moment
