@@ -94,7 +94,7 @@ def test_a_table_is_known_by_its_name_or_its_beginning(tmp_path):
     [
         ("none.txt", FileNotFoundError, "there is no file"),
         ("n*.txt", FileNotFoundError, r"no file matches .*n\*.txt"),
-        ("empty", FileNotFoundError, "empty is a folder without files"),
+        ("empty", IsADirectoryError, "empty is a directory without files"),
         ("part-*", ValueError, r"part-3.txt is empty \(0 bytes\): leave it out"),
         ("kinds", ValueError, r"kinds holds files of several kinds \(b.txt, a.csv\): .* as in '.*kinds/\*.txt'"),
         ("kinds/*[tc]", ValueError, r"names Parquet \(c.parquet\) and other files \(b.txt\)"),

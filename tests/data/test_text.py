@@ -77,7 +77,7 @@ def test_files_that_are_no_text_are_named(file, tmp_path):
         read_text(tmp_path / "none.txt")
     with pytest.raises(FileNotFoundError, match=r"no directory .*no either"):
         read_text(tmp_path / "no" / "none.txt")
-    with pytest.raises(FileNotFoundError, match="is a folder without files"):
+    with pytest.raises(IsADirectoryError, match="is a directory"):
         read_text(tmp_path)
     with pytest.raises(ValueError, match=r"is empty \(0 bytes\)"):
         read_text(file(b""))

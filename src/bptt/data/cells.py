@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bptt.data.text import check_file, known_format
+from bptt.data.files import find_files
+from bptt.data.text import known_format
 from bptt.nearest import nearest
 
 if TYPE_CHECKING:
@@ -30,19 +31,39 @@ def read_cells(
 ) -> tuple[pl.DataFrame, str | None]:
     """The cells of a CSV (also gzipped) as text, missing ones None, and its separator; or a Parquet file as typed.
 
+    Of several files that ``path`` names (`find_files`), with the same columns: their rows in that order.
     ``unnamed``: what the columns are called of a file without a line of names, as many numbers a line with blanks between.
     """
     polars = _require()
-    check_file(path)
-    with path.open("rb") as file:
-        head = file.read(8)
-    if head.startswith(b"PAR1") or path.suffix == ".parquet":
+    found = [
+        (Path(shard.name), *_read(Path(shard.name), shard.content(), encoding, separator, unnamed))
+        for shard in find_files(path)
+    ]
+    first, frame, separator = found[0]
+    for file, other, own in found[1:]:
+        if other.columns != frame.columns or own != separator:
+            how = "" if other.columns != frame.columns else f" parted by {own!r}, not {separator!r}"
+            raise ValueError(
+                f"the files of {path} have other columns: {file} has {listed(other.columns)}{how}; {first} has "
+                f"{listed(frame.columns)}"
+            )
+    try:
+        return polars.concat([each for _, each, _ in found], how="vertical_relaxed"), separator
+    except polars.exceptions.PolarsError as error:
+        raise ValueError(f"the files of {path} have columns of other kinds: {_first_line(error)}") from None
+
+
+def _read(
+    path: Path, data: bytes, encoding: str, separator: str | None, unnamed: Sequence[str]
+) -> tuple[pl.DataFrame, str | None]:
+    polars = _require()
+    if data.startswith(b"PAR1") or path.suffix == ".parquet":
         try:
-            frame = polars.read_parquet(path)
+            frame = polars.read_parquet(io.BytesIO(data))
         except polars.exceptions.PolarsError as error:
             raise ValueError(f"{path} cannot be read as a Parquet table: {_first_line(error)}") from None
         return _without_missing(path, frame), None
-    text = _text(path, encoding)
+    text = _text(path, data, encoding)
     lines = list(islice((line for line in io.StringIO(text) if line.strip()), 2))
     if not lines:
         raise ValueError(f"{path} holds only blank lines; expected a table with a line of column names")
@@ -100,8 +121,7 @@ def _without_missing(path: Path, frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(polars.when(cells.is_in(MISSING)).then(None).otherwise(cells).name.keep())
 
 
-def _text(path: Path, encoding: str) -> str:
-    data = path.read_bytes()
+def _text(path: Path, data: bytes, encoding: str) -> str:
     if data.startswith(b"\x1f\x8b"):
         try:
             data = gzip.decompress(data)

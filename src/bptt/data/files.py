@@ -12,6 +12,7 @@ from typing import Any
 
 _AHEAD = 8 << 20  # bytes that are asked for at once of a file on another machine that is read in order
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]+(::|://)")
+_SLASH = re.compile(r"(?<=\w{2}):/(?!/)")
 _HERE = ("file://", "local://")
 _TABLES = (".parquet", ".pq")
 
@@ -64,6 +65,10 @@ class Shard:
                 start += len(data)
                 yield data
 
+    def content(self) -> bytes:
+        """All of it."""
+        return self.read(0, self.size)
+
     def copy_to(self, path: Path) -> None:
         """Writes a copy of an address there."""
         with _reaching(self.name):
@@ -79,11 +84,11 @@ def find_files(given: str | Path) -> Shards:
     A file; a folder, of which hidden files (``.…``, ``_…``) are left out; a pattern (``shards/*.txt``, ``**`` for folders
     within); or an address of either kind (``s3://bucket/part-*.parquet``) for which fsspec has a file system.
 
-    **Raises** ``FileNotFoundError`` where nothing is there; ``ValueError`` for an empty file, for a folder whose files are not
-    of one kind, for Parquet beside text, and for an unknown protocol; ``ImportError`` naming the package that it needs;
-    ``OSError`` where it cannot be reached.
+    **Raises** ``FileNotFoundError``, ``IsADirectoryError`` where no file is; ``ValueError`` for an empty file, for a folder
+    whose files are not of one kind, for Parquet beside text, and for an unknown protocol; ``ImportError`` naming the package
+    that it needs; ``OSError`` where it cannot be reached.
     """
-    text = str(given)
+    text = _text(given)
     if is_address(text):
         found = _at_address(text)
     else:
@@ -100,7 +105,7 @@ def find_files(given: str | Path) -> Shards:
 
 def is_address(text: str | Path) -> bool:
     """Whether it is read through fsspec: ``s3://…``, ``memory://…``, ``simplecache::s3://…``."""
-    return _ADDRESS.match(str(text)) is not None and not str(text).startswith(_HERE)
+    return _ADDRESS.match(_text(text)) is not None and not str(text).startswith(_HERE)
 
 
 def is_there(given: str | Path) -> bool:
@@ -146,6 +151,11 @@ def check_file(path: Path) -> int:
     return size
 
 
+def _text(given: str | Path) -> str:
+    """What was given; a ``Path`` has taken one of the two slashes of an address."""
+    return str(given) if isinstance(given, str) else _SLASH.sub("://", str(given))
+
+
 def _here(path: Path) -> list[Shard]:
     if path.is_dir():
         return [Shard(str(each), each.stat().st_size) for each in _of_folder(path)]
@@ -168,7 +178,7 @@ def _check_alike(folder: str, files: list[str], folders: list[str]) -> None:
     if folders:
         raise ValueError(f"{folder} holds folders ({min(folders)}): name the files, as in '{folder}/**/*.txt'")
     if not files:
-        raise FileNotFoundError(f"{folder} is a folder without files")
+        raise IsADirectoryError(f"{folder} is a directory without files in it")
     kinds = {_suffix(name): name for name in sorted(files, reverse=True)}
     if len(kinds) > 1:
         (one, first), (_, second) = sorted(kinds.items(), reverse=True)[:2]

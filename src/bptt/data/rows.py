@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bptt.data.text import check_file, known_format
+from bptt.data.files import Shard, find_files
+from bptt.data.text import known_format
 
 _SEPARATORS = ("\t", ",", ";", "|")
 
@@ -21,7 +22,7 @@ Rows = list[Sequence[Any]]
 
 
 def table(path: Path, encoding: str, separator: str | None, expected: str) -> tuple[list[str] | None, Rows]:
-    """The names of the columns and the cells of each row.
+    """The names of the columns and the cells of each row, of one file or of all that ``path`` names (`find_files`).
 
     There are no names (``None``) in TSV and CSV, where only whoever reads them can tell whether the first row is made of them.
     ``expected``: what the file should hold, for whoever gave another.
@@ -29,12 +30,32 @@ def table(path: Path, encoding: str, separator: str | None, expected: str) -> tu
     **Raises** ``FileNotFoundError``, ``IsADirectoryError``; ``ValueError`` for an empty file, a row that does not fit, another
     encoding, or another format; ``ImportError`` where Parquet needs polars.
     """
-    check_file(path)
-    with path.open("rb") as file:
-        head = file.read(8)
-    if head.startswith(b"PAR1") or path.suffix == ".parquet":
-        return _parquet(path)
-    content = decoded(path, encoding)
+    return _joined([_read(shard, encoding, separator, expected) for shard in find_files(path)], path)
+
+
+def _read(shard: Shard, encoding: str, separator: str | None, expected: str) -> tuple[Path, list[str] | None, Rows]:
+    path, data = Path(shard.name), shard.content()
+    return path, *_one(path, data, encoding, separator, expected)
+
+
+def _joined(tables: list[tuple[Path, list[str] | None, Rows]], path: Path) -> tuple[list[str] | None, Rows]:
+    """The rows of all files; where each begins with the same row, that one is kept once, as the names it may be."""
+    first, names, rows = tables[0]
+    rest = tables[1:]
+    again = int(names is None and bool(rest) and all(list(other[0]) == list(rows[0]) for _, _, other in rest))
+    for file, own, other in rest:
+        if own != names or (names is None and len(other[0]) != len(rows[0])):
+            there, here = (
+                ", ".join(each or [f"{len(found[0])} without names"]) for each, found in ((own, other), (names, rows))
+            )
+            raise ValueError(f"the files of {path} have other columns: {file} has {there}; {first} has {here}")
+    return names, [*rows, *(row for _, _, other in rest for row in other[again:])]
+
+
+def _one(path: Path, data: bytes, encoding: str, separator: str | None, expected: str) -> tuple[list[str] | None, Rows]:
+    if data.startswith(b"PAR1") or path.suffix == ".parquet":
+        return _parquet(path, data)
+    content = _decoded(path, data, encoding)
     if not content.strip():
         raise ValueError(f"{path} holds only blank lines; expected {expected}")
     if content.lstrip().startswith("[") and path.suffix == ".json":
@@ -54,7 +75,10 @@ def check_names(path: Path, names: Sequence[str]) -> None:
 
 def decoded(path: Path, encoding: str) -> str:
     """The text of a file, gzipped or not; **raises** ``ValueError`` where it is none, or of another encoding."""
-    data = path.read_bytes()
+    return _decoded(path, path.read_bytes(), encoding)
+
+
+def _decoded(path: Path, data: bytes, encoding: str) -> str:
     if data.startswith(b"\x1f\x8b"):
         try:
             data = gzip.decompress(data)
@@ -148,13 +172,13 @@ def _json_lines(path: Path, content: str) -> tuple[list[str], Rows]:
     return names, [[item.get(name) for name in names] for item in objects]
 
 
-def _parquet(path: Path) -> tuple[list[str], Rows]:
+def _parquet(path: Path, data: bytes) -> tuple[list[str], Rows]:
     try:
         import polars
     except ImportError as error:
         raise ImportError('polars is needed to read Parquet: pip install "bptt[classify]"') from error
     try:
-        frame = polars.read_parquet(path)
+        frame = polars.read_parquet(io.BytesIO(data))
     except polars.exceptions.PolarsError as error:
         raise ValueError(f"{path} cannot be read as a Parquet table: {str(error).splitlines()[0]}") from None
     return list(frame.columns), list(frame.iter_rows())

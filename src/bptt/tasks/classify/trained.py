@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from bptt.call import evaluating
+from bptt.data.files import is_there
 from bptt.tasks.classify.baseline import BAYES, MAJORITY, Floats, majority, naive_bayes
 from bptt.tasks.classify.carried import carried
 from bptt.tasks.classify.config import ClassifySettings
@@ -136,7 +137,7 @@ class TrainedClassify(Trained):
         """
         for key in ("data", "valid", "test"):
             path = getattr(self.settings, key)
-            if names_a_file(path) and not Path(path).exists():
+            if names_a_file(path) and not is_there(path):
                 raise FileNotFoundError(
                     f"a file of this run, {path} ({option(key)}), is no longer there: give texts to evaluate on, --data FILE"
                 )

@@ -13,6 +13,7 @@ import torch
 
 from bptt.data import Panel, Table, Windows
 from bptt.data.cells import listed
+from bptt.data.files import is_there
 from bptt.data.table import Rows, show_time
 from bptt.data.windows import Histories
 from bptt.tasks.forecast.baselines import Plain
@@ -169,7 +170,7 @@ class TrainedForecast(Trained):
         if (told == "mask") != (self.settings.missing == "mask"):
             trained = f"--missing {self.settings.missing}"
             raise ValueError(f"--missing {told}: the network was trained with {trained}, and only one of the two may be mask")
-        if data is None and not Path(name).exists():
+        if data is None and not is_there(name):
             raise FileNotFoundError(f"the table of this run, {name}, is no longer there: say where it is now, --data FILE")
         settings = self.settings.model_copy(update=reading)
         panel = read(settings, name, what.targets, what.past, what.known, what.time)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from bptt.data import Batches
+from bptt.data.files import is_there
 from bptt.data.ragged import Ragged
 from bptt.data.units import Units
 from bptt.tasks.answers import as_file
@@ -134,7 +135,7 @@ class TrainedMaintain(Trained):
         return read(self.settings, data, like, known)
 
     def _own(self) -> UnitParts:
-        if not Path(self.settings.data).exists():
+        if not is_there(self.settings.data):
             raise FileNotFoundError(
                 f"the table of this run, {self.settings.data}, is no longer there: say where it is now, bptt train {NAME} "
                 "--out RUN --data FILE"

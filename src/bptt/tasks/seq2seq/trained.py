@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from bptt.data.files import is_there
 from bptt.data.pairs import Names
 from bptt.tasks.config import names_a_file, option
 from bptt.tasks.report import Report
@@ -126,7 +127,7 @@ class TrainedSeq2Seq(Trained):
         given = self.settings
         for key in sorted(self.kind.files - {"start"}):
             path = getattr(given, key)
-            if names_a_file(path) and not Path(path).exists():
+            if names_a_file(path) and not is_there(path):
                 raise FileNotFoundError(
                     f"a file of this run, {path} ({option(key)}), is no longer there: give texts to evaluate on, --data FILE"
                 )
