@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 import bptt
-from bptt.data import Batches, Piece, Stream
+from bptt.data import Batches, Characters as Letters, Piece, Stream
+from bptt.data.encode import encoder
+from bptt.data.outline import outlined
+from bptt.data.pages import Pages
 from bptt.data.ragged import Ragged
+from bptt.data.text import open_texts
+from bptt.data.vocabulary import ids_type
 from bptt.train import Logs, Run, Saving, Validation
 
 QUIET = Logs(every=7, progress=False, tensorboard=False)
@@ -103,6 +110,17 @@ def tokens(rows: int) -> Stream:
     return Stream(g.integers(0, 7, 59), rows, resets=np.flatnonzero(g.random(59) < 0.05))
 
 
+def files(rows: int) -> Stream:
+    """The same as `tokens`, each a character of files in an object store, read page by page."""
+    plain = tokens(rows)
+    written = "".join("abcdefg"[token] for token in plain.tokens).encode()
+    for number, (a, b) in enumerate(pairwise([0, 1, 20, 33, len(written)])):
+        fsspec.filesystem("memory").pipe(f"/cases/{number}.txt", written[a:b])
+    texts, known = open_texts("memory://cases/*.txt"), Letters("abcdefg")
+    pages = Pages(texts, outlined(texts, "character", page=4), encoder(known, "cases", "utf-8"), ids_type(known.size))
+    return Stream(pages, rows, resets=plain.resets)
+
+
 def ragged(rows: int) -> Batches:
     g = np.random.default_rng(2)
     lengths = g.integers(1, 9, 11)
@@ -122,6 +140,7 @@ CASES: dict[str, dict[str, Any]] = {
     "full": text(bptt.Full()),
     "truncated, equal": text(bptt.Truncated(6), clip=0.3),
     "truncated, k2 longer": text(bptt.Truncated(k1=3, k2=8), rows=5, saving=Saving(seconds=None, part=1000)),
+    "text in files": text(bptt.Truncated(k1=3, k2=8), rows=5, data=files(5)),
     "truncated, k2 shorter": text(bptt.Truncated(k1=8, k2=5), rows=3, reduction="rows"),
     "checkpointed": text(bptt.Checkpointed(slots=3, segment=5), rows=5, reduction="sum", lr=0.002),
     "randomized": text(bptt.Randomized(horizon=6, block=2, seed=4), rows=4),
@@ -142,6 +161,7 @@ CASES: dict[str, dict[str, Any]] = {
     "forward in time": values(numbers(20, 4, 5)._replace(mask=None, reset=None), bptt.RTRL()),
 }
 FEWER = {
+    "text in files": 20,
     "truncated within memory": 15,
     "adam, validated": 25,
     "masks from outside": 25,
@@ -153,7 +173,14 @@ FEWER = {
     "batches of few rows": 25,
 }
 """Cases of which fewer updates are enough."""
-RESUMED = ["truncated, k2 longer", "truncated within memory", "masks from outside", "ragged batches", "streamed"]
+RESUMED = [
+    "truncated, k2 longer",
+    "text in files",
+    "truncated within memory",
+    "masks from outside",
+    "ragged batches",
+    "streamed",
+]
 """Cases that are left and gone on with by other numbers of processes, in mid-sequence too."""
 STOPS = (4, 9, 13, 17)
 """After so many updates one process leaves them to four, these to two, and these to one again, which ends them."""

@@ -24,6 +24,8 @@ import torch.utils.tensorboard
 import bptt
 import bptt.cli.main
 import bptt.cli.training
+import bptt.data.encode
+import bptt.data.outline
 import bptt.tasks.text
 from bptt.train import Saving
 from tests.distributed.cases import CASES, RESUMED, STOPS, Dropping, make, outcome, tokens, updates
@@ -101,6 +103,16 @@ def text(folder: Path, *options: str, command: str = "train") -> Callable[[int],
     return run
 
 
+def paged(job: Callable[[int], None]) -> Callable[[int], None]:
+    """The job, as if its text were too large to hold."""
+
+    def run(rank: int) -> None:
+        bptt.data.encode.SPILL, bptt.data.outline.PAGE = 1000, 100
+        job(rank)
+
+    return run
+
+
 def until_saved(forks: Forks, folder: Path, then: Callable[[], None], but: int | None = None) -> Told:
     """Does ``then`` once the run has saved itself."""
     end = time.monotonic() + 300
@@ -119,6 +131,11 @@ def commands(folder: Path) -> dict[str, Told]:
         made.mkdir()
         for given in ("in.txt", "in0.txt"):
             (made / given).write_text(TEXT)
+        for number, start in enumerate(range(0, len(TEXT), 700)):
+            for rank in range(2):
+                (made / f"shards{rank}").mkdir(exist_ok=True)
+                if (name, rank, number) != ("lacks", 1, 2):
+                    (made / f"shards{rank}" / f"{number}.txt").write_text(TEXT[start : start + 700])
         return made
 
     def begin(name: str, *options: str, port: int | None = None) -> Forks:
@@ -126,9 +143,11 @@ def commands(folder: Path) -> dict[str, Told]:
 
     told["misuse"] = begin("misuse", "--lr", "-1").wait()
     told["missing"] = begin("missing", "--data", "in{rank}.txt").wait()
+    told["lacks"] = begin("lacks", "--data", "shards{rank}").wait()
     told["unlike"] = begin("unlike", "--lr", "0.{rank}1").wait()
     told["search"] = begin("search", "--search", "3").wait()
     told["whole"] = begin("whole").wait()
+    told["paged"] = Forks(2, paged(text(place("paged"), "--data", "shards0")), folder / "paged" / "said").wait()
     told["taken"] = Forks(2, text(folder / "whole", "--hidden", "5"), folder / "whole" / "taken").wait()
     with socket.socket() as taken:
         port = free_port()

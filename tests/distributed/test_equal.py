@@ -28,6 +28,11 @@ def test_several_processes_make_the_weights_of_one(together, case):
             assert_close(found[name], value, f"{name} of {size} processes")
 
 
+def test_files_make_the_weights_of_an_array():
+    paged, array = (outcome(make(case), 8) for case in ("text in files", "truncated, k2 longer"))
+    assert all(value.equal(array[name]) for name, value in paged.items())
+
+
 @pytest.mark.parametrize("case", RESUMED)
 def test_another_number_of_processes_goes_on(together, case):
     folder = together.folder / f"resumed {case}"

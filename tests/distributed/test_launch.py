@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -15,6 +16,7 @@ from bptt.train import load_weights, read_config, read_log
     [
         ("misuse", [2, 2], "--lr should be greater than 0, got -1.0"),
         ("missing", [1, 2], "there is no file .*in1.txt"),
+        ("lacks", [2, 2], "--data .*shards. is not the same .*: process 1 on .* has no file 2.txt, which process 0 on .* has"),
         ("unlike", [2, 2], "not started alike: config.settings.lr: 0.11 in process 1 on .*, 0.01 in process 0 on"),
         ("search", [2, 2], "--search makes runs of one process each"),
         ("taken", [2, 2], "run with other settings: --hidden 5 .there: 4."),
@@ -30,7 +32,7 @@ def test_one_process_tells_in_one_line(together, what, codes, said):
     assert [each["code"] for each in told] == codes
 
 
-@pytest.mark.parametrize("what", ["misuse", "missing", "unlike", "search", "port"])
+@pytest.mark.parametrize("what", ["misuse", "missing", "lacks", "unlike", "search", "port"])
 def test_nothing_is_written_for_what_cannot_be(together, what):
     assert not (together.folder / what / "run").exists()
 
@@ -60,6 +62,14 @@ def test_the_first_process_alone_reports(together):
     first, second = together.told["whole"]
     assert "trained 81 updates" in first["out"]
     assert (second["out"], second["err"], second["code"]) == ("", "", 0)
+
+
+def test_files_read_page_by_page_make_the_bits_of_one_file(together):
+    assert [each["code"] for each in together.told["paged"]] == [0, 0], together.told["paged"]
+    one, many = (load_weights(together.folder / name / "run", "last") for name in ("whole", "paged"))
+    assert all(value.equal(one[name]) for name, value in many.items())
+    kept = json.loads((together.folder / "paged" / "run" / "outlines.json").read_text())
+    assert [name for name, _ in kept["data"]["files"]] == ["0.txt", "1.txt", "2.txt", "3.txt"]
 
 
 def test_a_killed_worker_is_started_again_and_ends_with_the_same_bits(together):
