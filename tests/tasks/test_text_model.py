@@ -67,3 +67,12 @@ def test_an_lstm_begins_with_open_forget_gates():
 def test_an_unknown_cell_is_refused():
     with pytest.raises(ValueError, match="'lstm', 'gru', 'rnn'"):
         recurrent("mamba", 3, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("how", "least", "most"),
+    [({}, 1, 6), ({"tie": True}, 0.05, 0.1), ({"spread": 0.02}, 0.01, 0.02), ({"tie": True, "spread": 0.5}, 0.3, 0.5)],
+)
+def test_embeddings_begin_within_their_spread(how, least, most):
+    torch.manual_seed(0)
+    assert least < float(TextModel(50, hidden=8, embed=8, **how).embedding.weight.abs().max()) <= most

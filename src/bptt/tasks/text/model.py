@@ -13,6 +13,9 @@ from bptt.nn import VariationalDropout, readout_cross_entropy
 from bptt.tasks.layers import recurrent
 
 
+_TIED = 0.1
+
+
 class TextModel(nn.Module):
     """Predicts each next token: embedding, recurrent layers, readout; dropout before and after the layers.
 
@@ -20,8 +23,9 @@ class TextModel(nn.Module):
     ``logits [T, B, V]``; a stateful module for `bptt.backprop`, with `bptt.CrossEntropy` as its loss.
 
     ``tie=True`` reads out with the embedding's own weights (Press & Wolf 2017, arXiv 1608.05859): fewer parameters,
-    good for large V. Not for tokens that are classes of unrelated inputs and outputs. ``variational``: dropout drops the same
-    features at every step; ``weight_drop``: the share of weights from state to state dropped in training.
+    good for large V. Not for tokens that are classes of unrelated inputs and outputs. ``spread``:
+    embeddings begin uniformly within ±it (0.1 where they are tied), or as N(0, 1) without. ``variational``: dropout drops the
+    same features at every step; ``weight_drop``: the share of weights from state to state dropped in training.
 
     **Raises** ``ValueError`` where tied sizes differ, naming both.
     """
@@ -38,6 +42,7 @@ class TextModel(nn.Module):
         variational: bool = False,
         weight_drop: float = 0.0,
         tie: bool = False,
+        spread: float | None = None,
         clip_step: float | None = None,
         backend: str = "auto",
     ) -> None:
@@ -51,8 +56,11 @@ class TextModel(nn.Module):
             weight_drop=weight_drop,
         )  # fmt: skip
         self.readout = nn.Linear(hidden, size)
+        if tie and spread is None:
+            spread = _TIED
+        if spread is not None:
+            nn.init.uniform_(self.embedding.weight, -spread, spread)
         if tie:
-            nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
             self.readout.weight = self.embedding.weight
         nn.init.zeros_(self.readout.bias)
         self._leaves_readout = False

@@ -30,6 +30,7 @@ from bptt.train.processes import processes
 
 _OUTLINES = "outlines.json"
 _STRETCH = 64  # steps, where the strategy has no windows of its own
+_SPREAD = 0.1  # of the embeddings of words and their parts, as in Zaremba et al. 2014
 _LARGE = 2000  # symbols from which a readout in one with its loss is faster
 
 
@@ -228,7 +229,8 @@ def _print(tokens: Tokens) -> str | None:
 
 
 def _model(settings: TextSettings, vocabulary: Vocabulary) -> TextModel:
+    spread = _SPREAD if settings.unit in ("word", "subword") else None
     return TextModel(
-        vocabulary.size, embed=settings.embedding, tie=settings.tie, variational=settings.variational,
+        vocabulary.size, spread=spread, embed=settings.embedding, tie=settings.tie, variational=settings.variational,
         weight_drop=settings.weight_drop, **settings.network,
     )  # fmt: skip
