@@ -12,7 +12,6 @@ from bptt.loss import CrossEntropy
 from bptt.nn import VariationalDropout, readout_cross_entropy
 from bptt.tasks.layers import recurrent
 
-
 _TIED = 0.1
 
 
