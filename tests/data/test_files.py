@@ -72,7 +72,7 @@ def test_addresses_are_known(given):
     assert is_address(given)
 
 
-@pytest.mark.parametrize("given", ["a.txt", "/a/b*.txt", "C:\\\\a.txt", "file:///a", "a:b"])
+@pytest.mark.parametrize("given", ["a.txt", "/a/b*.txt", "C:\\\\a.txt", "file:///a", "a:b", "ab::c.txt"])
 def test_paths_are_known(given):
     assert not is_address(given)
 

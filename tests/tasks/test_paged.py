@@ -192,13 +192,24 @@ def test_tables_are_learned_from(small, tmp_path, unit):
         polars.DataFrame({"body": lines[number * 50 : number * 50 + 50], "name": "x"}).write_parquet(
             tmp_path / "tables" / f"{number}.parquet"
         )
-    with pytest.raises(ValueError, match="several columns of texts: say which, --column body or name"):
+    with pytest.raises(ValueError, match=r"several columns of texts: say which, --column .* body or name"):
         read_corpus(settings(tmp_path / "tables", unit=unit))
     made = read_corpus(settings(tmp_path / "tables", unit=unit, column="body"))
     expected = read_corpus(settings(tmp_path / "one.txt", unit=unit))
     assert made.vocabulary == expected.vocabulary
     for part in ("train", "valid"):
         np.testing.assert_array_equal(np.asarray(getattr(made, part)), getattr(expected, part))
+
+
+def test_a_run_is_measured_on_a_column_of_tables(tmp_path):
+    (tmp_path / "one.txt").write_text(TEXT)
+    model = tasks.train("text", tmp_path / "run", data=str(tmp_path / "one.txt"), **SMALL, epochs=1, progress=False)
+    lines = TEXT.split("\n")[:9]
+    polars.DataFrame({"body": lines, "name": "x"}).write_parquet(tmp_path / "a.parquet")
+    measured = model.evaluate(data=str(tmp_path / "a.parquet"), text_column="body")
+    assert measured.figures["count"] == sum(map(len, lines)) + len(lines) - 1
+    with pytest.raises(ValueError, match="several columns of texts"):
+        model.evaluate(data=str(tmp_path / "a.parquet"))
 
 
 def test_a_file_that_one_host_lacks_is_named(texts, tmp_path):

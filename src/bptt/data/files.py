@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _AHEAD = 8 << 20  # bytes that are asked for at once of a file on another machine that is read in order
-_ADDRESS = re.compile(r"[A-Za-z][\w+.-]+(::|://)")
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]+(::[\w+.-]+)*://")
 _SLASH = re.compile(r"(?<=\w{2}):/(?!/)")
 _HERE = ("file://", "local://")
 _TABLES = (".parquet", ".pq")

@@ -154,7 +154,9 @@ def _chosen(shard: Shard, columns: list[str], wanted: str | None) -> str:
     if not columns:
         raise ValueError(f"{shard.name} has no column of texts")
     if wanted is None and _USUAL not in columns and len(columns) > 1:
-        raise ValueError(f"{shard.name} has several columns of texts: say which, --column {' or '.join(columns)}")
+        raise ValueError(
+            f"{shard.name} has several columns of texts: say which, --column (to measure: --text-column) {' or '.join(columns)}"
+        )
     if wanted is not None and wanted not in columns:
         raise ValueError(
             f"{shard.name} has no column {wanted!r} of texts{nearest(wanted, columns)}; those it has: {', '.join(columns)}"

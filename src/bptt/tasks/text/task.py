@@ -133,9 +133,9 @@ class TrainedText(Trained):
 
         **Raises** ``ValueError`` where the text of the run has changed; `NothingHeldOut`.
         """
-        rows, part, encoding = (how.get(name) for name in ("rows", "part", "encoding"))
-        rows = rows or self.settings.rows
-        own = self._own(data, encoding)
+        part, rows = how.get("part"), how.get("rows") or self.settings.rows
+        read = {"encoding": how.get("encoding"), "column": how.get("text_column")}
+        own = self._own(data, read)
         if own is not None and part is not None and part in self._gone():
             raise FileNotFoundError(self._where(part))
         if own is not None and (data is None or part is not None or len(own.valid) or len(own.test)):
@@ -148,16 +148,16 @@ class TrainedText(Trained):
             )
         if part is not None:
             raise ValueError(f"--part {part} was held out of another text than {data}: leave it out to measure on all of it")
-        read = self.settings.model_copy(update={"encoding": encoding or self.settings.encoding})
-        tokens, _ = tokens_of(data, read, self.vocabulary)
-        learned = own or (self._own(self.settings.data, None) if is_there(self.settings.data) else None)
+        given = self.settings.model_copy(update={key: value for key, value in read.items() if value is not None})
+        tokens, _ = tokens_of(data, given, self.vocabulary)
+        learned = own or (self._own(self.settings.data, {}) if is_there(self.settings.data) else None)
         report = score(self.model, self.vocabulary, tokens, rows, data, None if learned is None else learned.train)
         if learned is None:
             gone = f"No n-grams beside it: {self.settings.data}, which they are counted on, is gone or has changed."
             return replace(report, remarks=[*report.remarks, gone])
         return report
 
-    def _own(self, data: str | None, encoding: str | None) -> Corpus | None:
+    def _own(self, data: str | None, read: dict[str, str | None]) -> Corpus | None:
         """The corpus learned from, read from ``data`` or from where it was; ``None`` where the contents are others."""
         if data is None and not is_there(self.settings.data):
             raise FileNotFoundError(
@@ -167,7 +167,7 @@ class TrainedText(Trained):
         gone = self._gone()
         if data is None and gone:
             raise FileNotFoundError(self._where(gone[0]))
-        moved = {"data": data or self.settings.data, "encoding": encoding or self.settings.encoding}
+        moved = {"data": data or self.settings.data, **{key: value for key, value in read.items() if value is not None}}
         try:
             corpus = self._read(self.settings.model_copy(update=moved | dict.fromkeys(gone, 0.0)))
             source = _source(corpus, self.settings).fingerprint()  # of another text, there may be too little for the rows
