@@ -112,11 +112,11 @@ def test_files_with_marks_of_their_own_and_other_encodings(tmp_path, encoding, p
 
 
 def test_a_mark_is_taken_off_at_the_beginning_of_a_file_and_nowhere_else(tmp_path):
-    folder = written(tmp_path, ["\ufeffab\ufeffcd".encode(), "\ufeffef".encode()])
-    assert "".join(read_text(folder, chunk=4)) == "ab\ufeffcdef"
+    folder = written(tmp_path, ["\ufeffabcde\ufeffcd".encode(), "\ufeffef".encode()])
+    assert "".join(read_text(folder, chunk=4)) == "abcde\ufeffcdef"
     for page in (1, 2, 3):
         for size in (1, 2, 3):
-            assert np.asarray(paged(folder, "byte", page, size)).tobytes() == "ab\ufeffcdef".encode()
+            assert np.asarray(paged(folder, "byte", page, size)).tobytes() == "abcde\ufeffcdef".encode()
 
 
 def test_utf_16_of_either_order_file_by_file(tmp_path):
