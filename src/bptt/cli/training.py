@@ -19,7 +19,7 @@ from bptt.tasks.registry import Entry
 from bptt.tasks.report import Report
 from bptt.tasks.task import NothingHeldOut, Task, Trained, settings_in, settings_of
 from bptt.train import Diverged, Interrupted, Result, read_config
-from bptt.train.folder import FolderInUse
+from bptt.train.layout import FolderInUse
 from bptt.train.moment import Callback
 from bptt.train.processes import processes
 from bptt.train.progress import clock
