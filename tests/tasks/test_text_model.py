@@ -3,7 +3,9 @@ import torch
 
 import bptt
 from bptt.tasks.layers import recurrent
+from bptt.tasks.text.config import TextSettings
 from bptt.tasks.text.model import TextModel
+from bptt.tasks.text.task import TextTask
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
@@ -75,4 +77,17 @@ def test_an_unknown_cell_is_refused():
 )
 def test_embeddings_begin_within_their_spread(how, least, most):
     torch.manual_seed(0)
-    assert least < float(TextModel(50, hidden=8, embed=8, **how).embedding.weight.detach().abs().max()) <= most
+    model = TextModel(50, hidden=8, embed=8, **how)
+    assert least < float(model.embedding.weight.detach().abs().max()) <= most
+    if "spread" in how:
+        for name, parameter in model.named_parameters():
+            greatest = float(parameter.detach().abs().max())
+            assert greatest == 0 if parameter.ndim == 1 else 0.5 * how["spread"] < greatest <= how["spread"], name
+
+
+def test_words_begin_as_in_the_published_models(tmp_path):
+    (tmp_path / "in.txt").write_text("one two three four five six\n" * 30)
+    for unit, cell, hidden, most in (("word", "lstm", 200, 0.1), ("word", "gru", 50, 0.2), ("character", "lstm", 50, 5)):
+        made = TextTask(TextSettings(data=str(tmp_path / "in.txt"), unit=unit, cell=cell, hidden=hidden, rows=2))
+        greatest = max(float(parameter.detach().abs().max()) for parameter in made.model.parameters())
+        assert 0.9 * most < greatest <= most if unit == "word" else greatest > 1

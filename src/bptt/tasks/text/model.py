@@ -22,9 +22,10 @@ class TextModel(nn.Module):
     ``logits [T, B, V]``; a stateful module for `bptt.backprop`, with `bptt.CrossEntropy` as its loss.
 
     ``tie=True`` reads out with the embedding's own weights (Press & Wolf 2017, arXiv 1608.05859): fewer parameters,
-    good for large V. Not for tokens that are classes of unrelated inputs and outputs. ``spread``:
-    embeddings begin uniformly within ±it (0.1 where they are tied), or as N(0, 1) without. ``variational``: dropout drops the
-    same features at every step; ``weight_drop``: the share of weights from state to state dropped in training.
+    good for large V. Not for tokens that are classes of unrelated inputs and outputs. With ``spread`` all weights begin
+    uniformly within ±it, and biases as 0; without, as each part of the network does by itself, tied embeddings within ±0.1.
+    ``variational``: dropout drops the same features at every step; ``weight_drop``: the share of weights from state to state
+    dropped in training.
 
     **Raises** ``ValueError`` where tied sizes differ, naming both.
     """
@@ -55,13 +56,13 @@ class TextModel(nn.Module):
             weight_drop=weight_drop,
         )  # fmt: skip
         self.readout = nn.Linear(hidden, size)
-        if tie and spread is None:
-            spread = _TIED
-        if spread is not None:
-            nn.init.uniform_(self.embedding.weight, -spread, spread)
         if tie:
+            nn.init.uniform_(self.embedding.weight, -_TIED, _TIED)
             self.readout.weight = self.embedding.weight
         nn.init.zeros_(self.readout.bias)
+        if spread is not None:
+            for parameter in self.parameters():
+                nn.init.uniform_(parameter, -spread, spread) if parameter.ndim > 1 else nn.init.zeros_(parameter)
         self._leaves_readout = False
 
     def forward(

@@ -30,7 +30,8 @@ from bptt.train.processes import processes
 
 _OUTLINES = "outlines.json"
 _STRETCH = 64  # steps, where the strategy has no windows of its own
-_SPREAD = 0.1  # of the embeddings of words and their parts, as in Zaremba et al. 2014
+_SPREAD = 2  # begins words within ±√(2/H): 0.1, 0.055 and 0.037 where Zaremba et al. 2014 chose 0.1, 0.05 and 0.04
+_SPREADING = ("lstm", "gru")
 _LARGE = 2000  # symbols from which a readout in one with its loss is faster
 
 
@@ -229,7 +230,9 @@ def _print(tokens: Tokens) -> str | None:
 
 
 def _model(settings: TextSettings, vocabulary: Vocabulary) -> TextModel:
-    spread = _SPREAD if settings.unit in ("word", "subword") else None
+    spread = (
+        math.sqrt(_SPREAD / settings.hidden) if settings.unit in ("word", "subword") and settings.cell in _SPREADING else None
+    )
     return TextModel(
         vocabulary.size, spread=spread, embed=settings.embedding, tie=settings.tie, variational=settings.variational,
         weight_drop=settings.weight_drop, **settings.network,
