@@ -284,3 +284,12 @@ def test_a_column_of_a_text_is_told(tmp_path):
     written(tmp_path, [b"abc"])
     with pytest.raises(ValueError, match=re.escape("--column x is for Parquet; ")):
         read_text(tmp_path, column="x")
+
+
+@pytest.mark.parametrize("name", ["UTF-8", "utf8", "utf_8", "U8", "utf-8-sig"])
+def test_an_encoding_is_the_same_however_it_is_spelled(tmp_path, name):
+    written(tmp_path, [TEXT.encode()])
+    one, other = open_texts(tmp_path, "utf-8"), open_texts(tmp_path, name)
+    assert other.anywhere
+    assert [other.begin(near) for near in range(one.size)] == [one.begin(near) for near in range(one.size)]
+    np.testing.assert_array_equal(np.asarray(paged(tmp_path, "word", 20, 3, encoding=name)), vocabulary("word").encode(TEXT))

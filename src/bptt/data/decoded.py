@@ -43,9 +43,9 @@ class Decoded:
             ) from None
         known = codecs.lookup(encoding).name
         # the mark is taken off here: utf-8-sig would do it too, but counts its errors from after the mark
-        self._codec = "utf-8" if known == "utf-8-sig" else encoding
+        self._codec = "utf-8" if known == "utf-8-sig" else known  # by its usual name, however it was spelled
         self._wide = known.startswith(("utf-16", "utf-32"))
-        self.anywhere = codecs.lookup(self._codec).name in _ANYWHERE
+        self.anywhere = self._codec in _ANYWHERE
         self._starts = [0, *accumulate(shard.size for shard in shards)]
         self.size = self._starts[-1]
         self.first: Place = (0, self._decoder().getstate()[1])
