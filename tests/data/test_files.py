@@ -16,6 +16,8 @@ def shards(tmp_path):
         ("part-2.txt", "two"),
         ("part-1.txt", "one"),
         (".hidden", "x"),
+        (".part-3.txt", "x"),
+        ("_part-4.txt", "x"),
         ("_SUCCESS", ""),
     ):
         (tmp_path / name).write_text(content)
@@ -28,6 +30,8 @@ def memory():
     for number in (10, 2, 1):
         system.pipe(f"/shards/part-{number}.txt", b"abc" * number)
     system.pipe("/shards/_SUCCESS", b"")
+    system.pipe("/shards/.part-3.txt", b"x")
+    system.pipe("/shards/_part-4.txt", b"x")
     yield "memory://shards"
     system.rm("/shards", recursive=True)
 
@@ -42,6 +46,23 @@ def test_files_come_in_the_order_of_their_numbers(shards):
     assert short_names(find_files(shards)) == expected
     assert names(shards / "part-2.txt") == ["part-2.txt"]
     assert [shard.size for shard in find_files(shards)] == [3, 3, 3]
+
+
+def test_hidden_files_are_left_out_alike_everywhere(shards, memory):
+    for given in (str(shards), memory):
+        shown = ["part-1.txt", "part-2.txt", "part-10.txt"]
+        assert names(given) == names(f"{given}/*.txt") == names(f"{given}/*art*.txt") == shown
+        assert names(f"{given}/_p*") == ["_part-4.txt"]
+        assert names(f"{given}/.p*") == [".part-3.txt"]
+        assert names(f"{given}/_part-4.txt") == ["_part-4.txt"]
+
+
+def test_files_of_one_size_are_told_apart_by_their_ends(tmp_path):
+    for number, content in enumerate(("a" * 9999 + "b", "a" * 10000, "b" + "a" * 9999, "a" * 10000)):
+        (tmp_path / f"{number}.txt").write_text(content)
+    last, plain, first, same = (shard.mark() for shard in find_files(tmp_path))
+    assert len({last, plain, first}) == 3
+    assert plain == same
 
 
 def test_a_file_whose_name_is_a_pattern_is_that_file(shards):

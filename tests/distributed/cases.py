@@ -76,6 +76,20 @@ class Dropping(Characters):
         return nn.functional.dropout(y, 0.3, self.training), state
 
 
+class Counting(Characters):
+    """Two buffers that differ from process to process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("first", torch.zeros(()))
+        self.register_buffer("last", torch.zeros(30))
+
+    def forward(self, x: Tensor, state: Any = None, **flags: Any) -> tuple[Tensor, Any]:
+        for buffer in self.buffers():
+            buffer.fill_(1 + torch.distributed.get_rank())
+        return super().forward(x, state, **flags)
+
+
 class Shuffled:
     """Five batches an epoch, the last one of a single row."""
 

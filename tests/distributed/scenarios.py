@@ -28,7 +28,7 @@ import bptt.data.encode
 import bptt.data.outline
 import bptt.tasks.text
 from bptt.train import Saving
-from tests.distributed.cases import CASES, RESUMED, STOPS, Dropping, make, outcome, tokens, updates
+from tests.distributed.cases import CASES, RESUMED, STOPS, Counting, Dropping, make, outcome, tokens, updates
 from tests.distributed.forks import Forks, free_port
 
 TEXT = "To be, or not to be, that is the question. " * 60
@@ -68,6 +68,7 @@ def exact(folder: Path) -> None:
     make(case, folder / "exact", **more).fit(updates=5)
     again = make(case, folder / "exact", saving=Saving(seconds=1e-6, keep=99), **more)
     again.fit(updates=12)
+    make(case, folder / "buffers", data=tokens(5), model=Counting).fit(updates=2)
     same = all(map(torch.equal, whole.model.state_dict().values(), again.model.state_dict().values()))
     print("same bits" if same else "other bits", float(torch.rand(())))
 

@@ -59,6 +59,13 @@ def test_the_same_number_goes_on_with_the_same_random_numbers(together):
     assert said[0][2] != said[1][2], "both processes draw the same numbers"
 
 
+def test_buffers_that_differ_are_those_of_the_first_process(together):
+    saved = load_weights(together.folder / "buffers", "last")
+    assert list((together.folder / "buffers" / "checkpoints" / "00000002").glob("model-*-of-*.safetensors"))
+    assert saved["first"] == 1
+    assert (saved["last"] == 1).all()
+
+
 def test_what_is_asked_by_time_is_saved_by_time(together):
     saved = {path.name for path in (together.folder / "exact" / "checkpoints").iterdir()}
     assert saved >= {f"{update:08d}" for update in range(6, 13)}

@@ -168,6 +168,7 @@ def test_write_atomic_keeps_the_old_file_when_it_fails(tmp_path: Path, monkeypat
 def in_parts(folder: Path, update: int) -> Path:
     """A checkpoint of which two files lay ready, as processes write them, and one weight is complex."""
     weights = {"a": torch.arange(4.0), "b": torch.ones(2, dtype=torch.complex128), "c": torch.zeros(9)}
+    own = {"mean": torch.full((2,), 3.0)}
     train = {"optimizer": {"m": torch.ones(3)}, "update": update}
     made = begin(folder, update)
     assert made is not None
@@ -177,18 +178,19 @@ def in_parts(folder: Path, update: int) -> Path:
         (made / part.file).write_bytes(content)
         sums[part.file] = hashlib.sha256(content).hexdigest()
         where |= dict.fromkeys(part.tensors, part.file)
-    return save_checkpoint(folder, Checkpoint(update, weights, train), Begun(made, sums, where))
+    return save_checkpoint(folder, Checkpoint(update, weights | own, train), Begun(made, sums, where))
 
 
 def test_a_checkpoint_in_parts_comes_back(tmp_path: Path) -> None:
     path = in_parts(tmp_path, 2)
     back = load_checkpoint(tmp_path, 2)
     assert {name: value.dtype for name, value in back.weights.items()} == {
-        "a": torch.float32, "b": torch.complex128, "c": torch.float32,
+        "a": torch.float32, "b": torch.complex128, "c": torch.float32, "mean": torch.float32,
     }  # fmt: skip
     assert back.weights["a"].tolist() == [0, 1, 2, 3]
     assert back.train["optimizer"]["m"].tolist() == [1, 1, 1]
-    assert not (path / "model.safetensors").exists()
+    assert back.weights["mean"].tolist() == [3, 3]
+    assert list(safetensors.torch.load_file(path / "model.safetensors")) == ["mean"]
     for name, file in json.loads((path / "model.safetensors.index.json").read_text())["weight_map"].items():
         assert name in safetensors.torch.load_file(path / file)
 

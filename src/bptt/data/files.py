@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+_END = 1 << 12  # bytes
 _AHEAD = 8 << 20  # bytes that are asked for at once of a file on another machine that is read in order
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]+(::[\w+.-]+)*://")
 _SLASH = re.compile(r"(?<=\w{2}):/(?!/)")
@@ -30,6 +32,13 @@ class Shard:
     def remote(self) -> bool:
         """Whether it is read through fsspec."""
         return self.system is not None
+
+    def mark(self) -> str:
+        """What tells a file of this machine from another of its size at little cost: a hash of its first and last bytes."""
+        if self.remote:
+            return ""
+        ends = self.read(0, _END), self.read(max(0, self.size - _END), self.size)
+        return hashlib.blake2b(b"".join(ends), digest_size=8).hexdigest()
 
     @property
     def base(self) -> str:
@@ -81,8 +90,9 @@ Shards = tuple[Shard, ...]
 def find_files(given: str | Path) -> Shards:
     """The files that ``given`` names, sorted by name, numbers in names as numbers (``part-2`` before ``part-10``).
 
-    A file; a folder, of which hidden files (``.…``, ``_…``) are left out; a pattern (``shards/*.txt``, ``**`` for folders
-    within); or an address of either kind (``s3://bucket/part-*.parquet``) for which fsspec has a file system.
+    A file; a folder; a pattern (``shards/*.txt``, ``**`` for folders within); or an address of any of these
+    (``s3://bucket/part-*.parquet``) for which fsspec has a file system. Hidden files (``.…``, ``_…``) are left out, unless the
+    pattern begins so.
 
     **Raises** ``FileNotFoundError``, ``IsADirectoryError`` where no file is; ``ValueError`` for an empty file, for a folder
     whose files are not of one kind, for Parquet beside text, and for an unknown protocol; ``ImportError`` naming the package
@@ -162,14 +172,14 @@ def _here(path: Path) -> list[Shard]:
     if path.exists() or not glob.has_magic(str(path)):
         return [Shard(str(path), check_file(path))]
     found = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207 - Path.glob takes no absolute pattern
-    files = [each for each in found if each.is_file()]
+    files = [each for each in found if each.is_file() and _shown(each.name, path.name)]
     if not files:
         raise FileNotFoundError(f"no file matches {path}")
     return [Shard(str(each), each.stat().st_size) for each in files]
 
 
 def _of_folder(folder: Path) -> list[Path]:
-    inside = [each for each in folder.iterdir() if each.name[0] not in "._"]
+    inside = [each for each in folder.iterdir() if _shown(each.name)]
     _check_alike(str(folder), [each.name for each in inside if each.is_file()], [each.name for each in inside if each.is_dir()])
     return [each for each in inside if each.is_file()]
 
@@ -203,8 +213,9 @@ def _at_address(text: str) -> list[Shard]:
         pattern, folder = glob.has_magic(path), system.isdir(path)
         if pattern:
             infos = [info for info in system.glob(path, detail=True).values() if info["type"] == "file"]
+            infos = [info for info in infos if _shown(_base(info["name"]), _base(path))]
         elif folder:
-            infos = [info for info in system.ls(path, detail=True) if _base(info["name"])[:1] not in ("", ".", "_")]
+            infos = [info for info in system.ls(path, detail=True) if _base(info["name"]) and _shown(_base(info["name"]))]
         else:
             infos = [system.info(path)]
     if pattern and not infos:
@@ -242,6 +253,11 @@ def _reaching(name: str) -> Iterator[None]:
         raise FileNotFoundError(f"there is no file {name}") from None
     except Exception as error:
         raise OSError(f"{name} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _shown(name: str, pattern: str = "") -> bool:
+    """Whether a file is not hidden, or a pattern asks for such."""
+    return name[0] not in "._" or name[0] == pattern[:1]
 
 
 def _base(name: str) -> str:

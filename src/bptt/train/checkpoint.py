@@ -66,7 +66,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, begun: Begun | None = 
     try:
         tensors, skeleton = pack(checkpoint.train)
         contents = {
-            **({INDEX: there.index()} if there.model else {WEIGHTS: tensor_bytes(checkpoint.weights)}),
+            **_weights_files(checkpoint.weights, there),
             TENSORS: tensor_bytes({name: tensor for name, tensor in tensors.items() if name not in there.train}),
             SKELETON: _json(skeleton),
         }
@@ -81,6 +81,15 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, begun: Begun | None = 
         raise
     flush_folder(folder)
     return final
+
+
+def _weights_files(weights: dict[str, Tensor], begun: Begun) -> dict[str, bytes]:
+    """The weights that are in no part yet; where there are parts an index of all, as others who read safetensors expect it."""
+    rest = {name: value for name, value in weights.items() if name not in begun.model}
+    files = {} if begun.model and not rest else {WEIGHTS: tensor_bytes(rest)}
+    if begun.model:
+        files[INDEX] = _json({"metadata": {}, "weight_map": begun.model | dict.fromkeys(rest, WEIGHTS)})
+    return files
 
 
 def begin(folder: Path, update: int) -> Path | None:

@@ -58,15 +58,16 @@ class Exchange:
             for p in self._parameters:
                 p.grad = None
         numbers = [
-            float(window.loss) if rows else 0.0, window.count if rows else 0, rows, window.stop,
+            float(window.loss) if rows else 0.0, window.count if rows else 0, rows, window.stop, window.stop**2,
             taken == signal.SIGINT, taken == signal.SIGTERM, seconds if self._processes.leads else 0.0,
             *(_checked(p).grad is not None for p in self._parameters),
         ]  # fmt: skip
         sums = torch.tensor(numbers, dtype=torch.float64, device=self._parameters[0].device)
         met = [_met(p) for p in self._tables]
         self._processes.sum_in_place([sums, *met])
-        loss, count, rows_of_all, stops, interrupt, terminate, now, *anywhere = sums.tolist()
-        if stops != window.stop * self._processes.size:
+        loss, count, rows_of_all, stops, squares, interrupt, terminate, now, *anywhere = sums.tolist()
+        each, size = window.stop, self._processes.size
+        if (stops, squares) != (each * size, each**2 * size):  # in all of them, also where one is at the mean of the others
             raise ValueError(
                 f"the window of process {self._processes.rank} ends at step {window.stop}, that of another elsewhere: give all "
                 "of them sequences of one length, and a strategy that cuts alike in all"

@@ -95,8 +95,11 @@ class Keeping:
         if self._processes.size == 1 or run.folder is None or _bytes(run.model, run.optimizer) <= limit:
             return None
         optimizer, _ = pack({"optimizer": run.optimizer.state_dict()})  # named as in the whole, see `_write`
+        # Buffers that training changes are each process's own: those of the first one are kept, which `_write` adds.
+        alike = {name for name, _ in run.model.named_parameters(remove_duplicate=False)}
+        weights = {name: value for name, value in weights_from(run.model).items() if name in alike}
         update = self._loop.at.update
-        return begin_together(self._processes, lambda: run.store.begin(update), weights_from(run.model), optimizer, limit)
+        return begin_together(self._processes, lambda: run.store.begin(update), weights, optimizer, limit)
 
     def _write(self, shares: list[Share], lines: int | None, begun: Begun | None) -> None:
         run, loop = self._run, self._loop

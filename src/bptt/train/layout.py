@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 from collections.abc import Collection
 from importlib import metadata
@@ -74,31 +73,16 @@ def is_held(folder: Path) -> bool:
 
 
 def cut_short(folder: Path, own: Collection[str]) -> bool:
-    """Whether a process of this host, which is no more, held the folder and had saved nothing: all in it is a run's own.
+    """Whether a run of this host had the folder, was killed, and had saved nothing: all in it is then the run's own.
 
-    ``own``: the names that a run gives to what it writes.
+    Asked under the run's lock: whoever had it is no more. ``own``: the names that a run gives to what it writes.
     """
     try:
         owner = json.loads((folder / OWNER).read_text())
-        if owner["host"] != socket.gethostname() or (folder / CONFIG).exists():
-            return False
-        return not _lives(int(owner["pid"])) and {entry.name for entry in folder.iterdir()} <= set(own)
+        here = owner["host"] == socket.gethostname() and not (folder / CONFIG).exists()
+        return here and {entry.name for entry in folder.iterdir()} <= set(own)
     except (OSError, ValueError, KeyError, TypeError):
         return False
-
-
-def _lives(pid: int) -> bool:
-    if pid == os.getpid():  # an earlier process of this number: this one has written nothing yet
-        return False
-    if os.name != "posix":  # elsewhere a signal 0 is one
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def in_use(folder: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,10 +38,6 @@ class Begun:
     sums: dict[str, str] = field(default_factory=dict)
     model: dict[str, str] = field(default_factory=dict)
     train: dict[str, str] = field(default_factory=dict)
-
-    def index(self) -> bytes:
-        """Which file has which weight, as others who read safetensors expect it."""
-        return json.dumps({"metadata": {}, "weight_map": self.model}).encode()
 
 
 def parts_of(stem: str, tensors: Mapping[str, Tensor], limit: int) -> list[Part]:
@@ -79,6 +76,8 @@ def begin_together(
     except OSError as error:
         failure = error
     told = processes.every((sums, failure and failure.strerror))
+    if processes.leads and any(why is not None for _, why in told):
+        shutil.rmtree(made, ignore_errors=True)
     if failure is not None:
         raise OSError(failure.errno, f"the run cannot be saved, {failure.strerror}", str(made))
     for rank, (_, why) in enumerate(told):

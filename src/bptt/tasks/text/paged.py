@@ -42,7 +42,7 @@ class Paged:
         self.texts: Texts = (
             Raw(given, shards) if self._raw else open_texts(given, settings.encoding, settings.column, crew.deal, shards)
         )
-        files = [[name, shard.size] for name, shard in zip(short_names(shards), shards, strict=True)]
+        files = [[name, shard.size, shard.mark()] for name, shard in zip(short_names(shards), shards, strict=True)]
         read = {"unit": settings.unit, "encoding": settings.encoding, "column": settings.column}
         self._about: dict[str, Any] = {"files": files, **read}
         known = self._known(kept)
@@ -105,8 +105,9 @@ class Paged:
         if not differing:
             return Outline.from_json(kept)
         if "files" in differing and self._crew.leads:
-            there, here = (dict(map(tuple, each["files"])) for each in (kept, self._about))
+            there, here = ({name: rest for name, *rest in each["files"]} for each in (kept, self._about))
             name = min(name for name in there.keys() | here.keys() if there.get(name) != here.get(name))
-            was, now = (f"{each[name]:,} bytes" if name in each else "not there" for each in (there, here))
-            print(f"{self.texts.name} has changed ({name}: {was} before, {now} now): reading it through", file=sys.stderr)
+            was, now = (f"{each[name][0]:,} bytes" if name in each else "not there" for each in (there, here))
+            how = f"{was} before, {now} now" if was != now else "other contents"
+            print(f"{self.texts.name} has changed ({name}: {how}): reading it through", file=sys.stderr)
         return None

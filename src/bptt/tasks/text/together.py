@@ -10,6 +10,8 @@ from bptt.data.files import Shards, find_files, short_names
 from bptt.train.processes import Alone, Elsewhere, Processes
 
 V = TypeVar("V")
+Listed = dict[str, tuple[int, str]]
+"""The size of each file, and what else tells it from another; see `Shard.mark`."""
 
 
 class Crew:
@@ -49,20 +51,20 @@ class Crew:
         """
         own: list[Shards] = []
 
-        def listed(_rank: int, _size: int) -> tuple[str, list[tuple[str, int]]]:
+        def listed(_rank: int, _size: int) -> tuple[str, Listed]:
             own.append(find_files(given))
-            sizes = [shard.size for shard in own[0]]
-            return socket.gethostname(), list(zip(short_names(own[0]), sizes, strict=True))
+            found = [(shard.size, shard.mark()) for shard in own[0]]
+            return socket.gethostname(), dict(zip(short_names(own[0]), found, strict=True))
 
         if self.size == 1:
             return find_files(given)
         (host, first), *others = self.deal(listed)
         for rank, (where, files) in enumerate(others, 1):
             if len(first) > 1 or len(files) > 1:
-                self._check(given, dict(first), dict(files), f"process {rank} on {where}", f"process 0 on {host}")
+                self._check(given, first, files, f"process {rank} on {where}", f"process 0 on {host}")
         return own[0]
 
-    def _check(self, given: str, first: dict[str, int], other: dict[str, int], who: str, whom: str) -> None:
+    def _check(self, given: str, first: Listed, other: Listed, who: str, whom: str) -> None:
         for name in sorted(first.keys() | other.keys()):
             if first.get(name) == other.get(name):
                 continue
@@ -70,6 +72,8 @@ class Crew:
                 told = f"{who} has no file {name}, which {whom} has"
             elif name not in first:
                 told = f"{who} has a file {name}, which {whom} lacks"
+            elif other[name][0] != first[name][0]:
+                told = f"{who} has {other[name][0]:,} bytes of {name}, {whom} {first[name][0]:,}"
             else:
-                told = f"{who} has {other[name]:,} bytes of {name}, {whom} {first[name]:,}"
+                told = f"{who} has other contents in {name} than {whom}"
             raise ValueError(f"--data {given} is not the same for all processes: {told}. Give all of them the same files")
