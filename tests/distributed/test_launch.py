@@ -69,7 +69,7 @@ def test_files_read_page_by_page_make_the_bits_of_one_file(together):
     one, many = (load_weights(together.folder / name / "run", "last") for name in ("whole", "paged"))
     assert all(value.equal(one[name]) for name, value in many.items())
     kept = json.loads((together.folder / "paged" / "run" / "outlines.json").read_text())
-    assert [name for name, _ in kept["data"]["files"]] == ["0.txt", "1.txt", "2.txt", "3.txt"]
+    assert [name for name, *_ in kept["data"]["files"]] == ["0.txt", "1.txt", "2.txt", "3.txt"]
 
 
 def test_a_killed_worker_is_started_again_and_ends_with_the_same_bits(together):
