@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -28,7 +29,8 @@ from bptt.train.checkpoint import (
     weights_from,
 )
 from bptt.train.disk import write_atomic
-from bptt.train.parts import Begun, is_whole, parts_of
+from bptt.train.parts import Begun, begin_together, is_whole, parts_of
+from bptt.train.processes import Elsewhere
 
 
 def make(update: int, best: int | None = None) -> Checkpoint:
@@ -217,3 +219,42 @@ def test_parts_hold_everything_once_and_in_order(limit: int) -> None:
         assert sum(value.nbytes for value in part.tensors.values()) <= limit or len(part.tensors) == 1
     assert is_whole({part.file for part in parts} | {"train.safetensors"})
     assert len(parts) == 1 or not is_whole({part.file for part in parts[:-1]} | {"train.safetensors"})
+
+
+class OneOfTwo:
+    """The first of two processes, of which the other tells that it ``failed``, or that all went well."""
+
+    rank, size, leads = 0, 2, True
+
+    def __init__(self, failed: str | None) -> None:
+        self._failed = failed
+
+    def first(self, call: Any) -> Any:
+        return call()
+
+    def every(self, value: Any) -> list[Any]:
+        return [value, ({}, self._failed) if isinstance(value, tuple) else False]
+
+
+@pytest.mark.parametrize("failed", ["No space left on device", None])
+def test_a_part_that_cannot_be_written_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failed: str | None
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        path.write_bytes(content[:1])
+        raise OSError(28, "No space left on device")
+
+    if failed is None:  # it is this process that fails
+        monkeypatch.setattr("bptt.train.parts.write_through", full)
+    kind, said = (OSError, "cannot be saved, No space") if failed is None else (Elsewhere, "process 1 .*No space")
+    with pytest.raises(kind, match=said):
+        begin_together(OneOfTwo(failed), lambda: begin(tmp_path, 3), {"a": torch.ones(9)}, {}, 8)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parts_are_written_by_those_who_see_the_folder(tmp_path: Path) -> None:
+    weights = {"a": torch.ones(9), "b": torch.zeros(9)}
+    made = begin_together(OneOfTwo(None), lambda: begin(tmp_path, 3), weights, {}, 36)  # type: ignore[arg-type]
+    assert made is not None
+    assert sorted(made.sums) == sorted(path.name for path in made.folder.iterdir()) == sorted(set(made.model.values()))
+    assert len(made.sums) == 2
