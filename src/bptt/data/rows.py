@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bptt.data.files import Shard, find_files
+from bptt.data.files import find_files
 from bptt.data.text import known_format
 
 _SEPARATORS = ("\t", ",", ";", "|")
@@ -30,12 +30,11 @@ def table(path: Path, encoding: str, separator: str | None, expected: str) -> tu
     **Raises** ``FileNotFoundError``, ``IsADirectoryError``; ``ValueError`` for an empty file, a row that does not fit, another
     encoding, or another format; ``ImportError`` where Parquet needs polars.
     """
-    return _joined([_read(shard, encoding, separator, expected) for shard in find_files(path)], path)
-
-
-def _read(shard: Shard, encoding: str, separator: str | None, expected: str) -> tuple[Path, list[str] | None, Rows]:
-    path, data = Path(shard.name), shard.content()
-    return path, *_one(path, data, encoding, separator, expected)
+    found = [
+        (Path(shard.name), *_read(Path(shard.name), shard.content(), encoding, separator, expected))
+        for shard in find_files(path)
+    ]
+    return _joined(found, path)
 
 
 def _joined(tables: list[tuple[Path, list[str] | None, Rows]], path: Path) -> tuple[list[str] | None, Rows]:
@@ -52,7 +51,7 @@ def _joined(tables: list[tuple[Path, list[str] | None, Rows]], path: Path) -> tu
     return names, [*rows, *(row for _, _, other in rest for row in other[again:])]
 
 
-def _one(path: Path, data: bytes, encoding: str, separator: str | None, expected: str) -> tuple[list[str] | None, Rows]:
+def _read(path: Path, data: bytes, encoding: str, separator: str | None, expected: str) -> tuple[list[str] | None, Rows]:
     if data.startswith(b"PAR1") or path.suffix == ".parquet":
         return _parquet(path, data)
     content = _decoded(path, data, encoding)
