@@ -77,12 +77,12 @@ class Dropping(Characters):
 
 
 class Counting(Characters):
-    """Two buffers that differ from process to process."""
+    """Buffers that differ from process to process, each so large that it would be a part of its own."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("first", torch.zeros(()))
-        self.register_buffer("last", torch.zeros(30))
+        for name in ("first", "second", "third"):
+            self.register_buffer(name, torch.zeros(300))
 
     def forward(self, x: Tensor, state: Any = None, **flags: Any) -> tuple[Tensor, Any]:
         for buffer in self.buffers():
