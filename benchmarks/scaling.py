@@ -3,14 +3,16 @@
     python benchmarks/scaling.py [--rounds 12] [--out docs/scale.json]
 
 In turns of ten updates: one process; two at once that know nothing of each other, which is the most that the machine gives
-(and twice the slower of them, the most where each update waits for both); two that train together. Then what sums of
-several sizes take, from which latency and bandwidth follow, what they take beside the training, and what a process that is
-alone pays for being able to be one of several.
+(and twice the slower of them, the most where each update waits for both); two that train together; and the same model, loss,
+clipping and optimizer in a plain loop with torch's own DistributedDataParallel. Then what sums of several sizes take, from
+which latency and bandwidth follow, what they take beside the training, and what a process that is alone pays for being able
+to be one of several.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import statistics
@@ -22,9 +24,11 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 import bptt
 from bptt.data import Stream
+from bptt.state import State, detach
 from bptt.tasks.text.model import TextModel
 from bptt.train import Logs, Run, Saving
 from bptt.train.exchange import Exchange
@@ -72,6 +76,44 @@ def make(rows: int, turns: int) -> tuple[Run, Callable[[], float]]:
     return run, turn
 
 
+class Loss(torch.nn.Module):
+    """The model with its loss: what DistributedDataParallel is to call."""
+
+    def __init__(self, model: TextModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor, target: Tensor, state: State) -> tuple[Tensor, State]:
+        with self.model.leaving_readout() as loss:
+            y, state = self.model(x, state)
+            return loss(y, target) / x.numel(), state
+
+
+def peer() -> Callable[[], float]:
+    """The same with DistributedDataParallel; its turns."""
+    torch.manual_seed(0)
+    model = DistributedDataParallel(Loss(TextModel(WORDS, embed=HIDDEN, hidden=HIDDEN, layers=2)), gradient_as_bucket_view=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    tokens = (WORDS * torch.rand(STEPS + 1, ROWS) ** 3).long()
+    state: State = None
+
+    def turn() -> float:
+        nonlocal state
+        start = time.perf_counter()
+        for update in range(TURN):
+            if update == 1:
+                start = time.perf_counter()
+            loss, state = model(tokens[:-1], tokens[1:], state)
+            state = detach(state)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            optimizer.step()
+            optimizer.zero_grad()
+        return 2 * ROWS * STEPS * (TURN - 1) / (time.perf_counter() - start)
+
+    return turn
+
+
 def work(rank: int, rounds: int, out: Path | None, port: int) -> None:
     os.sched_setaffinity(0, {rank})
     torch.set_num_threads(1)
@@ -80,7 +122,9 @@ def work(rank: int, rounds: int, out: Path | None, port: int) -> None:
     dist.init_process_group("gloo", rank=rank, world_size=2)
     run, together = make(2 * ROWS, rounds + 1)
     run.processes = timed = Timed()
-    told: dict[str, list[float]] = {name: [] for name in ("one", "two apart", "slower twice", "two together")}
+    by_torch = peer()
+    names = ("one", "two apart", "slower twice", "two together", "torch's DDP")
+    told: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds + 1):
         if rank == 0:
             told["one"].append(alone())
@@ -90,6 +134,9 @@ def work(rank: int, rounds: int, out: Path | None, port: int) -> None:
         told["two apart"].append(float(sum(both)))
         told["slower twice"].append(2 * float(min(both)))
         told["two together"].append(together())
+        told["torch's DDP"].append(by_torch())
+    del by_torch  # what it holds of the group has to go first
+    gc.collect()
     summing(SIZES[-1])
     sums = {size: summing(size) for size in SIZES}
     if rank == 0:

@@ -16,6 +16,7 @@ from bptt.window import Window
 
 _BUCKET = 1 << 25  # bytes
 _TABLE = 1 << 20  # bytes; to look which rows were met takes longer than to sum a smaller one
+_LARGE = 1 << 20  # bytes; from here on a sum of its own costs less than a copy into a bucket and back
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Exchange:
         p.grad = Σ_r p.grad_r / n,   n = 1, targets of the window, or rows (``reduction`` ``"sum"``, ``"mean"``, ``"rows"``)
 
     What each process brings must be the gradient of its *sum*; one without rows brings nothing. A parameter that has no
-    gradient in any of them has none afterwards. The gradients of a dtype lie one behind the other in buckets of 32 MiB; of
-    large embeddings, only the rows that were met are summed.
+    gradient in any of them has none afterwards. Large gradients are summed where they lie, the others of a dtype one behind
+    the other in buckets of 32 MiB; of large embeddings, only the rows that were met are summed.
 
     **Raises** ``ValueError`` for sparse gradients, and where the windows of the processes end at different steps.
     """
@@ -48,7 +49,9 @@ class Exchange:
         if processes.size > 1:
             by_rows = _by_rows(model)
             self._tables = [p for p in self._parameters if id(p) in by_rows]
-            self._buckets = [(part, _room(part)) for part in _in_buckets([p for p in self._parameters if id(p) not in by_rows])]
+            whole = [p for p in self._parameters if id(p) not in by_rows]
+            self._large = [p for p in whole if p.nbytes >= _LARGE]
+            self._buckets = [(part, _room(part)) for part in _in_buckets([p for p in whole if p.nbytes < _LARGE])]
 
     def __call__(self, window: Window, rows: int, taken: int | None, seconds: float) -> Told:
         """``rows`` of this process took part in the window; it was sent the signal ``taken``."""
@@ -85,13 +88,15 @@ class Exchange:
         for p, rows in zip(self._tables, met, strict=True):
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
             some.append(p.grad.detach()[rows].mul_(share))
+        for p in self._large:
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad.detach().contiguous().mul_(share)
         for part, room in self._buckets:
             for p, own in zip(part, torch.split(room, [p.numel() for p in part]), strict=True):
                 if p.grad is None:
                     own.zero_()
                 else:
                     torch.mul(p.grad.detach().reshape(-1), share, out=own)
-        rooms = [*some, *(room for _, room in self._buckets)]
+        rooms = [*some, *(p.grad for p in self._large), *(room for _, room in self._buckets)]
         self._processes.sum_in_place([torch.view_as_real(each) if each.is_complex() else each for each in rooms])
         for p, rows, reduced in zip(self._tables, met, some, strict=True):
             assert p.grad is not None

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from bptt.executor import Backprop, backprop
+from bptt.memory import large_apart
 from bptt.observe.every import Observer
 from bptt.train.agreed import agreed
 from bptt.train.checkpoint import Checkpoint
@@ -91,6 +92,7 @@ class Loop:
     def train(self) -> str:
         """Runs until the budget is spent, and says by what."""
         run, at = self.run, self.at
+        large_apart(False)  # else what one update frees is handed back, and the next one fetches it again, page by page
         while True:
             epoch = at.epoch
             for given in run.feed.epoch(epoch, start=at.sequence):
