@@ -8,7 +8,7 @@ from torch import nn
 
 from bptt.train.exchange import Exchange
 
-STOP, SQUARE = 3, 4  # where a window's end stands among the numbers that are summed
+STOP, SQUARE, THERE = 3, 4, 8  # where a window's end, and who has a gradient, stand among the numbers that are summed
 
 
 class Others:
@@ -39,3 +39,51 @@ def test_windows_that_end_at_different_steps_are_seen_by_each_process(stops, ali
     else:
         with pytest.raises(ValueError, match="ends at step 4, that of another elsewhere"):
             exchange(window, 1, None, 0.0)
+
+
+class Another:
+    """The first of two processes; the other one has met all rows and has a gradient of 1 everywhere, as it is summed."""
+
+    leads, rank, size = True, 0, 2
+
+    def __init__(self):
+        self.largest = 0
+
+    def sum_in_place(self, tensors):
+        if tensors[0].dtype == torch.float64:
+            numbers, *met = tensors
+            numbers[:THERE] *= 2
+            numbers[THERE:] += 1
+            tensors = met
+        for each in tensors:
+            each += 1
+            self.largest = max(self.largest, each.nbytes)
+
+
+class Sizes(nn.Module):
+    """Parameters below and above the size from which gradients are summed where they lie, and a large embedding."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(4096, 64)
+        self.little, self.large, self.other = nn.Linear(64, 8), nn.Linear(512, 512), nn.Linear(512, 512)
+
+
+@pytest.mark.parametrize("kind", ["as it comes", "transposed", "none here"])
+def test_gradients_of_all_sizes_are_summed(kind):
+    torch.manual_seed(0)
+    model = Sizes()
+    for p in model.parameters():
+        p.grad = torch.randn_like(p)
+    if kind == "transposed":
+        model.large.weight.grad = torch.randn(512, 512).T
+    elif kind == "none here":
+        model.large.weight.grad = model.little.weight.grad = None
+    expected = [1 + (0 if p.grad is None else p.grad / 6) for p in model.parameters()]
+    processes = Another()
+    Exchange(processes, model, list(model.parameters()), "mean")(
+        SimpleNamespace(loss=torch.tensor(1.0), count=3, stop=4), 1, None, 0.0
+    )
+    for p, sums in zip(model.parameters(), expected, strict=True):
+        torch.testing.assert_close(p.grad, sums.expand_as(p) if isinstance(sums, torch.Tensor) else torch.ones_like(p))
+    assert processes.largest == 2**20
