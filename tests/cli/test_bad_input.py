@@ -124,7 +124,7 @@ def test_a_run_of_another_task(trained, here, bptt):
     data = table(here)
     before = sorted(path.name for path in here.iterdir())
     refused(bptt("train", "forecast", "--data", data, "--out", trained), here, before, "task 'text'")
-    refused(bptt("predict", trained), here, before, "bptt predict does not serve a run of task 'text'.*: bptt generate")
+    refused(bptt("predict", trained), here, before, "reads lines as they come.*--follow.*: bptt generate")
 
 
 def test_a_run_of_another_version(trained, here, bptt):

@@ -17,6 +17,8 @@ from bptt.tasks.forecast.config import ForecastSettings
 from bptt.tasks.forecast.task import ForecastTask
 from bptt.tasks.maintain.task import MaintainTask
 from bptt.tasks.sequence.task import SequenceTask
+from bptt.tasks.text.config import TextSettings
+from bptt.tasks.text.task import TextTask
 from tests.tasks.test_maintain_task import settings_of as maintain_settings, worn
 from tests.tasks.test_sequence_task import settings_of as sequence_settings, turning
 
@@ -90,6 +92,48 @@ def test_a_sequence_of_sets_and_another_after_it(tmp_path):
         list(answers(model.follow(), ["[99]"]))
     with pytest.raises(ValueError, match=r"line 1: .*expected a step as JSON"):
         list(answers(model.follow(), ["60,64"]))
+
+
+LINES = ["the cat sat on the mat.", "", "a dog, the cat", "the mat  sat on a dog!"]
+
+
+@pytest.mark.parametrize("unit", ["character", "byte", "word", "subword"])
+def test_lines_of_a_text(tmp_path, unit):
+    (tmp_path / "a.txt").write_text("\n".join(LINES * 40) + "\n")
+    options = {"data": str(tmp_path / "a.txt"), "unit": unit, "hidden": 8, "rows": 2, "epochs": 1, "through": "truncated:k1=5"}
+    if unit == "subword":
+        options["vocabulary"] = 280
+    model = trained(TextTask(settle(TextSettings, options=options)), tmp_path / "run")
+    found = list(answers(model.follow(), [line + "\n" for line in LINES]))
+    assert [each["text"] for each in found] == LINES
+    told = [(token, nats) for each in found for token, nats in each["tokens"]]
+    ids = torch.tensor([int(each) for each in model.vocabulary.encode("\n" + "\n".join(LINES) + "\n")])
+    with torch.no_grad():
+        logits, _ = model.model(ids[:-1, None])
+    expected = torch.log_softmax(logits[:, 0], -1)
+    assert [token for token, _ in told] == [model.vocabulary.decode([each]) for each in ids[1:].tolist()]
+    np.testing.assert_allclose([nats for _, nats in told], -expected.gather(1, ids[1:, None])[:, 0], atol=1e-5)
+    np.testing.assert_allclose(
+        [each["nats"] for each in found], [sum(n for _, n in each["tokens"]) for each in found], atol=1e-4
+    )
+    with torch.no_grad():
+        logits, _ = model.model(ids[:, None])
+    likely = torch.softmax(logits[-1, 0], 0).sort(descending=True)
+    assert found[-1]["next"][0][0] == model.vocabulary.decode([int(likely.indices[0])])
+    np.testing.assert_allclose([share for _, share in found[-1]["next"]], likely.values[:5], atol=1e-5)
+
+
+def test_a_line_that_cannot_be_read_leaves_the_state_as_it_was(tmp_path):
+    (tmp_path / "a.txt").write_text("\n".join(LINES * 40))
+    options = {"data": str(tmp_path / "a.txt"), "hidden": 8, "rows": 2, "epochs": 1, "through": "truncated:k1=5"}
+    model = trained(TextTask(settle(TextSettings, options=options)), tmp_path / "run")
+    one, other = model.follow(), model.follow()
+    with pytest.raises(ValueError, match=r"line 2: .*'Ω'"):
+        list(answers(one, ["the cat", "the Ω cat"]))
+    with pytest.raises(ValueError, match="expected a line of text"):
+        one.step(["the"])
+    other.step("the cat")
+    assert one.step("sat") == other.step("sat")
 
 
 def series(path, step, rows=160):

@@ -63,6 +63,7 @@ tasks: dict[str, Entry] = {
             settings="bptt.tasks.text.config:TextSettings",
             task="bptt.tasks.text.task:TextTask",
             evaluate=("data", "part", "rows", "encoding", "text_column"),
+            predict=("follow",),
             generate=True,
         ),
         Entry(

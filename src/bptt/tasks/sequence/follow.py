@@ -15,7 +15,7 @@ from bptt.tasks.sequence.model import SequenceModel
 class Foretell(Follower):
     """What comes after each step of a sequence; ``None`` begins another one."""
 
-    table = False
+    reads = "steps"
 
     def __init__(self, model: SequenceModel, labels: Sequence[Label]) -> None:
         self._model, self._labels = model, tuple(labels)

@@ -33,7 +33,7 @@ def generate(
     check_sampling(temperature, top_k, top_p, seed)
     if isinstance(length, bool) or not isinstance(length, int) or length < 0:
         raise ValueError(f"length must be a whole number of tokens, at least 0, got {length!r}")
-    ids = [int(token) for token in vocabulary.encode(prompt)] or [_beginning(vocabulary)]
+    ids = [int(token) for token in vocabulary.encode(prompt)] or [beginning(vocabulary)]
     generator = torch.Generator()
     if seed is None:
         generator.seed()
@@ -117,7 +117,7 @@ def check_sampling(temperature: float, top_k: int | None, top_p: float, seed: in
         raise ValueError(f"seed must be a whole number from 0 to {2**63 - 1} (2**63 - 1), got {seed!r}")
 
 
-def _beginning(vocabulary: Vocabulary) -> int:
+def beginning(vocabulary: Vocabulary) -> int:
     """A line end, where the vocabulary has one; else its first token."""
     try:
         ids = vocabulary.encode("\n")

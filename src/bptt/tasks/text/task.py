@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from torch import nn
 
@@ -20,6 +20,7 @@ from bptt.tasks.report import Report
 from bptt.tasks.task import Task, Trained, Which, begins_from, built, following, load, parameters, restored, settings_in
 from bptt.tasks.text.config import TextSettings
 from bptt.tasks.text.corpus import Corpus, evaluation, read_corpus, tokens_of, training
+from bptt.tasks.text.follow import Reader
 from bptt.tasks.text.model import TextModel
 from bptt.tasks.text.sample import generate
 from bptt.tasks.text.score import score
@@ -126,6 +127,17 @@ class TrainedText(Trained):
     def generate(self, prompt: str = "", length: int = 500, **how: Any) -> Iterator[str]:
         """Text that goes on after ``prompt``; see `bptt.tasks.text.sample.generate`."""
         return generate(self.model, self.vocabulary, prompt, length, **how)
+
+    def follow(self) -> Reader:
+        """The model for lines as they come; see `bptt.tasks.text.follow.Reader`."""
+        return Reader(self.model, self.vocabulary)
+
+    def predict(self, **_: Any) -> NoReturn:
+        """**Raises** ``ValueError``: a text is followed, gone on with, or measured."""
+        raise ValueError(
+            f"a model of texts reads lines as they come: bptt predict {self._folder} --follow < lines.txt; to go on with a "
+            f"text: bptt generate {self._folder}; to measure: bptt evaluate {self._folder} --data FILE"
+        )
 
     def evaluate(self, data: str | None = None, **how: Any) -> Report:
         """On the text file ``data``, or on what was held out: ``part="valid"`` or ``"test"``; ``rows`` read side by side.
