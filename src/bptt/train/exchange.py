@@ -84,19 +84,20 @@ class Exchange:
         return Told(loss, round(count), came, now)
 
     def _sum(self, share: float, met: list[Tensor]) -> None:
-        some = []
+        some, large = [], []
         for p, rows in zip(self._tables, met, strict=True):
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
             some.append(p.grad.detach()[rows].mul_(share))
         for p in self._large:
-            p.grad = torch.zeros_like(p) if p.grad is None else p.grad.detach().contiguous().mul_(share)
+            p.grad = own = torch.zeros_like(p) if p.grad is None else p.grad.detach().contiguous().mul_(share)
+            large.append(own)
         for part, room in self._buckets:
             for p, own in zip(part, torch.split(room, [p.numel() for p in part]), strict=True):
                 if p.grad is None:
                     own.zero_()
                 else:
                     torch.mul(p.grad.detach().reshape(-1), share, out=own)
-        rooms = [*some, *(p.grad for p in self._large), *(room for _, room in self._buckets)]
+        rooms = [*some, *large, *(room for _, room in self._buckets)]
         self._processes.sum_in_place([torch.view_as_real(each) if each.is_complex() else each for each in rooms])
         for p, rows, reduced in zip(self._tables, met, some, strict=True):
             assert p.grad is not None
