@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 
 from bptt.data import Batches
+from bptt.data.files import is_there
 from bptt.data.rolls import Label, Roll, read_rolls
 from bptt.tasks import curves
 from bptt.tasks.answers import as_file
@@ -152,7 +153,7 @@ class TrainedSequence(Trained):
         return sorted(zip(self.labels, likely, strict=True), key=lambda each: -each[1])
 
     def _own(self) -> RollParts:
-        if not Path(self.settings.data).exists():
+        if not is_there(self.settings.data):
             raise FileNotFoundError(
                 f"the file of this run, {self.settings.data}, is no longer there: say where it is now, "
                 f"bptt train {SequenceTask.name} --out RUN --data FILE"
