@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import statistics
 import subprocess
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 @dataclass(frozen=True)
@@ -144,14 +146,15 @@ def measured(row: Row, folder: Path, copies: Path | None) -> dict[str, Any]:
         begun = time.monotonic()
         if not (run / "done").exists():
             bptt("train", row.task, *row.options.split(), *more, "--seed", str(seed), "--out", str(run))
-            (run / "done").write_text(f"{time.monotonic() - begun}\n")
-        seconds.append(float((run / "done").read_text()))
+            (run / "done").write_text(f"{time.monotonic() - begun} {CORES}\n")
+        taken, cores = (run / "done").read_text().split()
+        seconds.append(float(taken))
         report = json.loads(bptt("evaluate", str(run), "--json"))
         values.append(row.scale * float(at(report, row.figure)))
         for label, value in beside(report, row.figure).items():
             plain.setdefault(label, []).append(row.scale * value)
     middle = {label: statistics.median(each) for label, each in plain.items()}
-    return {**asdict(row), "values": values, "seconds": statistics.median(seconds), "plain": middle}
+    return {**asdict(row), "values": values, "seconds": statistics.median(seconds), "cores": int(cores), "plain": middle}
 
 
 def bptt(*given: str) -> str:
@@ -186,7 +189,7 @@ def page(found: dict[str, Any]) -> str:
         "# Results", "",
         "What the tasks reach on public data, beside what takes no network and what was published. Written by `make results`;",
         "each row's command prints its figure. Of several seeds the median counts, and all stand beside it.", "",
-        "| | here | goal | best without a network | published | minutes a run |", "|---|---|---|---|---|---|",
+        "| | here | goal | best without a network | published | minutes a run | cores |", "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for row in ROWS:
         if row.name not in found:
@@ -197,7 +200,8 @@ def page(found: dict[str, Any]) -> str:
         pick = min if row.lower else max
         best = pick(each["plain"], key=each["plain"].get) if each["plain"] else None
         plain = "–" if best is None else f"{format(each['plain'][best], row.form)} ({best})"
-        lines.append(f"| {row.what} | {here} | {row.goal} | {plain} | {row.published} | {each['seconds'] / 60:.1f} |")
+        took = f"{each['seconds'] / 60:.1f} | {each['cores']}"
+        lines.append(f"| {row.what} | {here} | {row.goal} | {plain} | {row.published} | {took} |")
     lines += ["", "The commands:", "", "```"]
     lines += [f"bptt train {row.task} {row.options}" for row in ROWS if row.name in found]
     return "\n".join([*lines, "```", ""])
