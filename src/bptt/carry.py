@@ -177,6 +177,8 @@ class Carrier:
         gain = back.gain
         while True:
             tape = self._tapes.pop()
+            if self._room is not None:
+                self._room.reversing()
             self._reverse(tape, gain)
             if tape.start <= back.start:
                 break

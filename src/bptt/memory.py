@@ -181,14 +181,16 @@ def _libc() -> ctypes.CDLL | None:
 class Room:
     """Keeps the process within a budget: malloc does not hand back all that is free, and what it holds counts as well.
 
-    What is handed back has to be fetched again, page by page, which costs a tenth of a segment's time: so only where more
-    than a tenth of the budget, or 4 MiB, might come on top of what was predicted.
+    What is handed back has to be fetched again, page by page, which costs up to a third of a segment's time. So before the
+    first tape of a form it is done only where more than a tenth of the budget, or 4 MiB, might come on top of what was
+    predicted; later tapes use again what that one has left behind, and it is done where the process did come beyond.
     """
 
     def __init__(self, budget: int, predicted: int, segment: int, tapes: int) -> None:
         outside.begin()
         give_back()
         self._spare, self._segment, self._before = budget - predicted + max(budget // 10, _LITTLE), segment, resident()
+        self._limit, self._top = self._before + budget + max(budget // 20, _LITTLE), 0
         self._form: tuple[int, int] | None = None
         self._counted = self._lent = 0
         self.tapes = tapes
@@ -200,13 +202,18 @@ class Room:
         """
         if parts > 1 or (steps, parts) != self._form or (self._lent and outside.most() > 1.1 * self._lent):
             outside.begin()
-            self._form = steps, parts
-        if resident() - self._before - kept - outside.most() > self._spare:
+            self._form, self._top = (steps, parts), 0
+        held = resident()
+        if max(held, self._top) > self._limit if self._top else held - self._before - kept - outside.most() > self._spare:
             give_back()
         if steps < self._segment or parts <= self._counted:
             return False
         self._counted = parts
         return True
+
+    def reversing(self) -> None:
+        """Now that a tape and its loss are made, before the way back."""
+        self._top = resident()
 
     def counted(self) -> None:
         """Now that what was to be counted has been: kernels need to keep no more than they did for that."""
