@@ -72,11 +72,11 @@ ROWS = (
     ),
     Row(
         "summaries", "news-summary, ROUGE-1", "summarize", "--data news-summary", "scores/this model/rouge1", "above the next",
-        "–", lower=False, scale=100,
+        "–", lower=False,
     ),
     Row(
         "without copying", "the same network without copying", "summarize", "--data news-summary --no-copy-words",
-        "scores/this model/rouge1", "–", "–", lower=False, scale=100,
+        "scores/this model/rouge1", "–", "–", lower=False,
     ),
     Row(
         "digits", "spoken digits (fsdd), transcripts without an error, %", "transcribe",
@@ -180,7 +180,7 @@ def beside(report: Any, path: str) -> dict[str, float]:
         return {f"{report['baselines']['order']}-gram": nats if path == "nats" else 2**bits}
     before, _, after = path.partition("this model/")
     scores = at(report, before.rstrip("/"))
-    return {label: float(each[after]) for label, each in scores.items() if label != "this model" and after in each}
+    return {label: float(each[after]) for label, each in scores.items() if not label.startswith("this model") and after in each}
 
 
 def page(found: dict[str, Any]) -> str:
