@@ -50,7 +50,8 @@ _NOTTINGHAM = (
     "--data nottingham --dropout 0.3 --input-dropout 0 --rows 4 --epochs 20 --lr 0.004 --optimizer adamw:weight_decay=0.01"
 )
 _BEIJING = (
-    "--data beijing --missing zero --valid 876 --test 35040 --point mean --history 48 --stride 8 --dropout 0.3 --epochs 6"
+    "--data beijing --missing zero --valid 876 --test 35040 --point mean --history 48 --stride 2 --dropout 0.3 --epochs 12 "
+    "--lr 0.001"
 )
 _WEATHER = (
     "--known DEWP --known TEMP --known PRES --known Iws --known Is --known Ir --known cbwd=NW --known cbwd=NE --known cbwd=SE"
