@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bptt import state as states
 from bptt.data.piece import Piece
 from bptt.executor import Backprop, Loss, Reduction
+from bptt.learned import learned
 from bptt.loss import targets
 from bptt.memory import operations
 from bptt.online import Influence, begin
@@ -46,9 +47,7 @@ class Forward(Backprop):
         self._influence: Influence | None = None
         self._saved_influence: dict[str, Tensor] | None = None
         self._learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        own = {id(p) for p in self._learning.values()}
-        others = loss.parameters() if isinstance(loss, nn.Module) else ()
-        self._of_the_loss = [p for p in others if p.requires_grad and id(p) not in own]
+        self._of_the_loss = learned(model, loss)[len(self._learning) :]
         self._gradient: dict[int, Tensor] = {}
         self._leaks: list[set[Any]] | None = [set()]
         super().__init__(model, loss, sequence, through, state, reduction, resume)
@@ -128,7 +127,7 @@ class Forward(Backprop):
                 self._add(place, direct, leaves[place])
         if before is not None and found[-1] is not None:
             for place, earlier in influence.gradient(found[-1]).items():
-                self._add(place, earlier.reshape(leaves[place].shape), leaves[place])
+                self._add(place, _like(leaves[place], earlier), leaves[place])
 
     def _add(self, place: int, part: Tensor, leaf: Tensor) -> None:
         held, part = self._gradient.get(place), (part.to_dense() if part.is_sparse else part).to(leaf.dtype)
@@ -151,3 +150,8 @@ class Forward(Backprop):
             )
         super()._resume(saved)
         self._saved_influence = saved.get("influence")
+
+
+def _like(leaf: Tensor, real: Tensor) -> Tensor:
+    """The numbers of a gradient in the shape of its parameter, where two of them make one complex number."""
+    return torch.view_as_complex(real.reshape(*leaf.shape, 2)) if leaf.is_complex() else real.reshape(leaf.shape)

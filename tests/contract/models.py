@@ -72,6 +72,26 @@ class Nested(nn.Module):
         return torch.stack(outputs), state
 
 
+class Turning(nn.Module):
+    """Complex weights, a complex state, and a real readout; in double precision."""
+
+    def __init__(self, size: int = 2) -> None:
+        super().__init__()
+        self.turn = nn.Parameter(0.9 * torch.exp(1j * torch.rand(size, dtype=torch.float64)))
+        self.inside = nn.Parameter(torch.randn(INPUT, size, dtype=torch.complex128))
+        self.readout = nn.Linear(2 * size, HIDDEN).double()
+
+    def forward(self, x: Tensor, state: Tensor | None):
+        if state is None:
+            state = self.inside.new_zeros(x.shape[1], len(self.turn))
+        outputs = []
+        for step in x:
+            state = self.turn * state + step.to(state) @ self.inside
+            state = state / (1 + state.abs())
+            outputs.append(self.readout(torch.cat([state.real, state.imag], -1)))
+        return torch.stack(outputs), state
+
+
 def dims(leaf: Tensor) -> int:
     """Where the rows of the batch are in the states of the modules here."""
     return 1 if leaf.ndim == 3 else 0

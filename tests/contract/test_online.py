@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import math
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from bptt.online.pattern import Pattern, colours, reached
 from bptt.online.rank_one import RankOne
 from bptt.through import parse
 from tests.contract import oracle
-from tests.contract.models import ALL, dims, sequence
+from tests.contract.models import ALL, Turning, dims, sequence
 from tests.tolerances import assert_close
 
 LOSS = bptt.SquaredError()
@@ -182,6 +183,14 @@ class Small(nn.Module):
         return torch.stack(outputs), state
 
 
+def _all_signs(monkeypatch, shape):
+    """Every pattern of the signs ``[steps, R, n]``, dictated while it is handed out."""
+    for signs in itertools.product((-1.0, 1.0), repeat=math.prod(shape)):
+        pending = iter(torch.tensor(signs).reshape(shape))
+        monkeypatch.setattr(RankOne, "signs", lambda self, r, n, pending=pending: next(pending, torch.ones(r, n)))
+        yield signs
+
+
 @pytest.mark.parametrize(("steps", "rows"), [(4, 1), (3, 2)])
 def test_uoro_is_right_on_average_over_all_signs(monkeypatch, steps, rows):
     model = Small().double()
@@ -189,9 +198,7 @@ def test_uoro_is_right_on_average_over_all_signs(monkeypatch, steps, rows):
     drawn = (steps - 1) * rows * 2  # the last step's signs reach no loss
     total, spread, count = 0.0, 0.0, 0
     full = _full(model, data)
-    for signs in itertools.product((-1.0, 1.0), repeat=drawn):
-        pending = iter(torch.tensor(signs).reshape(steps - 1, rows, 2))
-        monkeypatch.setattr(RankOne, "signs", lambda self, r, n, pending=pending: next(pending, torch.ones(r, n)))
+    for _ in _all_signs(monkeypatch, (steps - 1, rows, 2)):
         g = torch.stack(_gradients(model, data, bptt.UORO())).sum(0)
         total, spread, count = total + g, spread + float((g - full).square().sum()), count + 1
     assert count == 2**drawn
@@ -480,6 +487,45 @@ def test_complex_states():
     for strategy in (bptt.RTRL(), bptt.SnAp(2)):
         for got, expected in zip(_gradients(model, data, strategy), oracle.online(table, 1), strict=True):
             assert_close(got, expected, str(strategy))
+
+
+def _real(model):
+    return {name: torch.view_as_real(p.grad) if p.is_complex() else p.grad for name, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("strategy", [bptt.RTRL(), bptt.SnAp(9), bptt.RTRL(3)], ids=str)
+@pytest.mark.parametrize("ragged", [False, True], ids=["even", "ragged"])
+def test_complex_parameters(strategy, ragged):
+    model, data = Turning(), sequence("", 6, ragged)
+    list(bptt.backprop(model, LOSS, data))
+    expected = _real(model)
+    model.zero_grad()
+    list(bptt.backprop(model, LOSS, data, through=strategy))
+    for name, got in _real(model).items():
+        assert_close(got, expected[name], name)
+
+
+def test_uoro_of_complex_parameters_is_right_on_average(monkeypatch):
+    model, data = Turning(size=1), bptt.Piece(*(part[:, :1] for part in sequence("", 4, False)[:2]))
+    list(bptt.backprop(model, LOSS, data))
+    expected = _real(model)
+    patterns = list(_all_signs(monkeypatch, (3, 1, 2)))
+    model.zero_grad()
+    for _ in _all_signs(monkeypatch, (3, 1, 2)):  # the last step's signs reach no loss
+        list(bptt.backprop(model, LOSS, data, through=bptt.UORO()))
+    for name, got in _real(model).items():
+        assert_close(got / len(patterns), expected[name], name)
+
+
+def test_room_counts_complex_parameters_twice(monkeypatch):
+    """16 complex weights reach a state of 4 complex numbers: M has 8 × 32 entries, and a row more is under way."""
+    monkeypatch.setattr("bptt.online.beginning.ROOM", 2 * 8 * 32 * 8 - 1)
+    with pytest.raises(ValueError, match=r"RTRL would take .* for the influence of 32 parameters on 1 × 8 numbers of state"):
+        list(
+            bptt.backprop(
+                Turning(size=4), LOSS, (torch.randn(2, 1, 3).double(), torch.randn(2, 1, 4).double()), through=bptt.RTRL()
+            )
+        )
 
 
 def test_the_loss_may_have_parameters_of_its_own():

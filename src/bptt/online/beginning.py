@@ -32,7 +32,7 @@ def begin(
     if isinstance(strategy, UORO):
         return RankOne(layout, names, strategy.seed)
     elementwise = isinstance(strategy, RTRL) and _declared(model) == layout.size
-    reaching = sum(tensors[place].numel() for place in probe.reaching(layout))
+    reaching = sum(tensors[place].numel() * (1 + tensors[place].is_complex()) for place in probe.reaching(layout))
     if isinstance(strategy, SnAp) or elementwise:
         _check_room(strategy, layout.size * reaching, f"finding which of {layout.size} numbers {reaching:,} parameters reach")
         pattern = probe_pattern(probe, layout, fill_silent=probe.symbols or elementwise)

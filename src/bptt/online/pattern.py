@@ -88,7 +88,7 @@ class Probe:
         """Inside, the parameters have random values: a unit that is dead for the present ones must not hide what it reaches."""
         kept = [p.detach() for p in self._parameters]
         for p, value in zip(self._parameters, kept, strict=True):
-            size = value.square().mean().sqrt()
+            size = value.abs().square().mean().sqrt()
             p.data = self._random(value) * torch.where(size > 0, size, 1)
         try:
             yield

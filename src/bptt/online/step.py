@@ -29,7 +29,10 @@ class Step:
         self.before, self.after, self.parameters = before, after, parameters
 
     def by_parameters(self, vectors: Tensor) -> list[Tensor | None]:
-        """vᵀI_t for each v ``[V, R, n]``: for each parameter ``[V, P]``, or ``None`` where it does not reach the state."""
+        """vᵀI_t for each v ``[V, R, n]``: for each parameter ``[V, P]``, or ``None`` where it does not reach the state.
+
+        P counts real numbers: a complex one is two.
+        """
         return self._products(self.parameters, vectors)
 
     def by_state(self, vectors: Tensor) -> Tensor | None:
@@ -72,4 +75,9 @@ class Step:
         return nothing if found is None else found.detach()
 
     def _products(self, inputs: list[Tensor], vectors: Tensor) -> list[Tensor | None]:
-        return [None if g is None else g.reshape(len(vectors), -1) for g in products(self.after, inputs, vectors)]
+        found = products(self.after, inputs, vectors)
+        return [None if g is None else _real(g).reshape(len(vectors), -1) for g in found]
+
+
+def _real(t: Tensor) -> Tensor:
+    return torch.view_as_real(t.resolve_conj()) if t.is_complex() else t
