@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -101,14 +102,18 @@ class Backprop(Carrier, Iterator[Window]):
         self._plan: Generator[Action, Any, None] = plan if isinstance(plan, Generator) else (action for action in plan)
         self._answer: Any = None
         self._ahead: Action | None = None
-        self._started = self._apart = False
+        self._started = False
+        self._together: weakref.finalize[..., Any] | None = None
         self._outlook = Outlook(str(through))
         self._at = Place(0, 0, state, {}, self._answers.moment())
         self._broken: str | None = None
+        self._refused: Exception | None = None
         if resume is not None:
             self._resume(resume)
 
     def __next__(self) -> Window:
+        if self._refused is not None:
+            raise self._refused
         if self._broken is not None:
             raise RuntimeError(
                 f"this pass stopped in mid-window ({self._broken}): begin again, from the last window with "
@@ -132,12 +137,14 @@ class Backprop(Carrier, Iterator[Window]):
 
     def _end(self) -> None:
         self._kept.close()
-        if self._apart:
-            large_apart(False)
+        if self._together is not None:
+            self._together()
 
     @property
     def plan(self) -> Outlook:
         """What will be done, as far as it is known, and what it took; with a budget of memory, probes run first."""
+        if self._refused is not None and not self._at.windows:
+            raise self._refused
         if not self._started and self._ahead is None:
             self._ahead = self._next()
         return self._outlook
@@ -171,8 +178,15 @@ class Backprop(Carrier, Iterator[Window]):
                 action = self._plan.send(answer)
             except StopIteration:
                 return None
+            except Exception as error:
+                self._refused = error  # the plan is over: it is refused each time it is asked for
+                raise
             if isinstance(action, (Probe, Draw, Weigh)):
-                self._answer = self._answers.to(action, self._probe)
+                try:
+                    self._answer = self._answers.to(action, self._probe)
+                except Exception as error:
+                    self._refused = error
+                    raise
             elif not self._outlook.told(action):
                 return action
             elif isinstance(action, Outline):
@@ -181,8 +195,8 @@ class Backprop(Carrier, Iterator[Window]):
                 self._outlook.gradients = missing_gradients(self._call.model)
 
     def _probe(self, steps: int) -> Taken | None:
-        if not self._apart:
-            self._apart = True
+        if self._together is None:
+            self._together = weakref.finalize(self, large_apart, False)  # also where the pass is given up
             large_apart(True)
         return probe(self._call, self._reader, self._loss, self._initial, steps)
 
@@ -208,8 +222,10 @@ class Backprop(Carrier, Iterator[Window]):
             raise NotFinite(exploded(f"the gradient of {where}"))
         before = self._at.present
         name = overflown(before, self._present)
+        if name is None and before is not None:
+            return  # what is infinite was so before
         if not self._reader.holds:  # else what has been read may be gone
-            state = before
+            state, random = before, self._call.randomness()
             with torch.no_grad(), self._call.other_buffers():
                 for step in range(window.start, window.stop):
                     _, state = self._call(self._reader.read(step, step + 1), state, f"step {step}")
@@ -217,6 +233,7 @@ class Backprop(Carrier, Iterator[Window]):
                     if (name := overflown(before, state)) is not None:
                         where = f"step {step}"
                         break
+            random.put_back()
         if name is None:
             return
         raise NotFinite(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections.abc import Hashable
 from typing import Any
@@ -13,7 +14,7 @@ from bptt import outside, state as states
 from bptt.call import Caller
 from bptt.data.piece import Piece
 from bptt.data.reader import Reader, nbytes
-from bptt.loss import summed
+from bptt.loss import CrossEntropy, SquaredError, summed
 from bptt.memory import EVENTS, Counting, give_back, kept_bytes
 from bptt.state import State
 from bptt.through.plan import Taken
@@ -23,6 +24,8 @@ _known: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, tuple[int, int, int]
 # What the profiler recorded: for a call of one step, and a step of the longest call.
 _events: weakref.WeakKeyDictionary[nn.Module, tuple[float, float]] = weakref.WeakKeyDictionary()
 _cuts: weakref.WeakKeyDictionary[Reader, Tensor | None] = weakref.WeakKeyDictionary()
+_losses: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+_numbers = itertools.count()
 _STRETCH = 1024
 
 
@@ -130,6 +133,18 @@ def _form(call: Caller, loss: Any, piece: Piece, initial: State) -> Hashable:
     modes = tuple(module.training for module in call.model.modules())
     parts = tuple(tuple((name, leaf.shape, leaf.dtype) for name, leaf in states.named_leaves(part)) for part in piece)
     given = tuple((name, leaf.shape, leaf.dtype) for name, leaf in states.named_leaves(initial))
-    kind = getattr(loss, "__qualname__", type(loss).__qualname__)
     cuts = call.cuts(piece.mask, piece.reset)
-    return parts, given, kind, learning, modes, torch.get_num_threads(), 0 if cuts is None else int(cuts.sum())
+    return parts, given, _identity(loss), learning, modes, torch.get_num_threads(), 0 if cuts is None else int(cuts.sum())
+
+
+def _identity(loss: Any) -> Hashable:
+    """What no other loss has: two of one name may take very different memory."""
+    if type(loss) in (CrossEntropy, SquaredError):
+        return repr(loss)
+    owner = getattr(loss, "__self__", loss)  # a bound method is made anew each time
+    try:
+        if owner not in _losses:
+            _losses[owner] = next(_numbers)
+        return _losses[owner], getattr(loss, "__qualname__", "")
+    except TypeError:  # neither hashed nor referred to
+        return next(_numbers)

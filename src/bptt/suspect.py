@@ -86,8 +86,10 @@ def first_not_finite(loss: Any, y: Any, piece: Piece, start: int, where: str) ->
         made = [*given, *named_leaves(reached, "y")]
         bad = next((name for name, leaf in made if not all_finite(leaf)), None)
         if bad is None and not all_finite(summed(loss, now, one, where)):
-            infinite = any(leaf.is_floating_point() and bool(leaf.isinf().any()) for leaf in leaves(target))
-            bad = "target" if infinite else "the loss"
+            # NaN is no target to `SquaredError`, and a fault to any other loss.
+            odd = torch.isinf if isinstance(loss, SquaredError) else lambda leaf: ~torch.isfinite(leaf)
+            spoilt = any(leaf.is_floating_point() and bool(odd(leaf).any()) for leaf in leaves(target))
+            bad = "target" if spoilt else "the loss"
         if bad is not None:
             return f"step {start + t}: {bad} is not finite"
     return f"{where}: the loss is not finite, though that of every step is: its sum is too large for {leaves(y)[0].dtype}"

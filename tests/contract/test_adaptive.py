@@ -114,6 +114,7 @@ def test_a_large_module_is_sketched_and_told_alike(monkeypatch):
     ("settings", "message"),
     [
         ({"bias": 0}, "bias must be above 0, got 0"),
+        ({"bias": float("inf")}, "bias must be above 0, got inf"),
         ({"bias": "small"}, "bias must be a number, got 'small'"),
         ({"k1": 64, "most": 32}, "most must be at least k1, got most=32 and k1=64"),
         ({"every": 0}, "every must be a whole number of at least 1"),

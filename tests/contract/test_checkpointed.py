@@ -448,3 +448,24 @@ def test_a_profiler_in_use_is_named():
     )
     with torch.autograd.profiler.profile(use_kineto=False), pytest.raises(RuntimeError, match=r"give Checkpointed\(slots"):
         next(run)
+
+
+class Scores(nn.Module):
+    """The square of so many scores of each output."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.register_buffer("weight", torch.randn(4, count))
+
+    def forward(self, y, target):
+        return (y @ self.weight).square().sum()
+
+
+def test_what_a_run_takes_with_one_loss_says_nothing_of_another_of_its_name():
+    model, data = nn.GRU(3, 4), (torch.randn(400, 1, 3), torch.randn(400, 1, 4))
+    predicted = []
+    for count in (1, 4000):
+        run = bptt.backprop(model, Scores(count), data, through=bptt.Checkpointed(memory="1GiB"))
+        predicted.append(run.plan.outline.predicted)
+        list(run)
+    assert predicted[1] - predicted[0] > 400 * 4000 * 4

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import gc
 import itertools
 from collections import OrderedDict, defaultdict
 from dataclasses import dataclass
@@ -573,3 +574,27 @@ def test_states_can_be_dumped_and_restored(name):
     _, state = model(sequence(name, 3, False).x, None)
     again = states.restore(states.zeros(state), states.dump(state))
     assert all(map(torch.equal, leaves(again), leaves(state)))
+
+
+def test_a_plan_that_was_refused_is_refused_each_time():
+    run = bptt.backprop(
+        nn.GRU(3, 4), LOSS, (torch.randn(50, 2, 3), torch.randn(50, 2, 4)), through=bptt.Checkpointed(memory=1024)
+    )
+    for _ in range(2):
+        with pytest.raises(ValueError, match="memory=1 KiB is too little"):
+            run.plan  # noqa: B018
+        with pytest.raises(ValueError, match="memory=1 KiB is too little"):
+            next(run)
+
+
+def test_malloc_has_its_own_bounds_again_where_a_pass_is_given_up(monkeypatch):
+    said = []
+    monkeypatch.setattr("bptt.executor.large_apart", said.append)
+    run = bptt.backprop(
+        nn.GRU(3, 4), LOSS, (torch.randn(50, 2, 3), torch.randn(50, 2, 4)), through=bptt.Truncated(5, memory="8MiB")
+    )
+    next(run)
+    assert said == [True]
+    del run
+    gc.collect()
+    assert said == [True, False]

@@ -237,3 +237,41 @@ def test_a_state_that_overflows_unseen_is_named(through):
 def test_of_a_stream_the_window_is_named_in_which_a_state_overflows():
     with pytest.raises(ValueError, match=r"steps 2\.\.4: state\[0\] is not finite, though every loss is"):
         list(bptt.backprop(Growing(), LOSS, iter([(X, X)]), through=bptt.Truncated(2)))
+
+
+class Maximum(torch.nn.Module):
+    """Keeps the greatest input so far, from -inf on; its first unit stays there. Counts its calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.readout, self.calls = nn.Linear(3, 3), 0
+
+    def forward(self, x, state):
+        self.calls += 1
+        state = x.new_full((x.shape[1], 3), -math.inf) if state is None else state
+        for now in x:
+            state = torch.cat([state[:, :1], torch.maximum(state, now)[:, 1:]], 1)
+        return self.readout(nn.functional.dropout(x, 0.5, self.training)), state
+
+
+def test_a_state_that_was_infinite_before_is_no_news():
+    model = Maximum()
+    x, target = torch.randn(12, 2, 3), torch.randn(12, 2, 3)
+    passed = []
+    for check in (False, True):
+        torch.manual_seed(0)
+        list(bptt.backprop(model, LOSS, (x, target), through=bptt.Truncated(2), check_finite=check))
+        passed.append((torch.rand(3), oracle.gradient(model)))
+        model.zero_grad()
+    assert torch.equal(passed[0][0], passed[1][0])  # looking draws nothing
+    assert torch.equal(passed[0][1], passed[1][1])
+    model.calls = 0
+    list(bptt.backprop(model, LOSS, (x, target), through=bptt.Truncated(2)))
+    assert model.calls <= 6 + 2 + 1  # the windows, and the steps of the first one, whose beginning is not known
+
+
+def test_a_target_that_is_no_number_is_named_where_that_does_not_mean_missing():
+    target = Y.clone()
+    target[7, 1] = math.nan
+    with pytest.raises(ValueError, match="step 7: target is not finite"):
+        run(nn.MSELoss(reduction="sum"), (X, target), through=bptt.Truncated(2))

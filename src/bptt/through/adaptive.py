@@ -46,7 +46,7 @@ class Adaptive(Strategy):
         object.__setattr__(self, "bias", number("bias", self.bias))
         for name in ("k1", "most", "every"):
             object.__setattr__(self, name, whole(name, getattr(self, name)))
-        if not self.bias > 0:
+        if not 0 < self.bias < math.inf:
             raise ValueError(
                 f"bias must be above 0, got {self.bias}: for no bias at all use bptt.Full() or bptt.Checkpointed()"
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from bptt.through.plan import Action, Back, Drop, Keep, Load, Run
 from bptt.through.schedule import advance
@@ -24,7 +24,6 @@ def reverse(
     keep_end: bool = False,
     in_memory: int | None = None,
     once: int = 1,
-    gain: Callable[[int], float] = lambda _: 1.0,
 ) -> Iterator[Action]:
     """Runs the segments between ``cuts`` and carries the error back through them, newest first.
 
@@ -32,7 +31,7 @@ def reverse(
     ``again``: they have run before, each from cut to cut. ``counts``: their losses count, in the run that has a tape.
     ``onward``: the error at ``cuts[0]`` goes on. ``keep_end``: the state at the last cut is kept as it is reached.
     ``in_memory``: of the slots, those that are not on disk. ``once``: of the segments that have not run before, the last ones
-    that run with their tapes at once. ``gain(boundary)``: what the error is multiplied by there.
+    that run with their tapes at once.
     """
     reached = cuts[-1] if again else cuts[0]
     present = 0
@@ -65,5 +64,5 @@ def reverse(
             yield Keep(reached)
             keep_end = False
         for start, stop in reversed(runs):
-            yield Back(start, stop, gain(stop))
+            yield Back(start, stop)
         present = high

@@ -32,13 +32,14 @@ def as_bytes(name: str, value: Any) -> Bytes:
     """
     if isinstance(value, str):
         match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-zA-Z]*)\s*", value)
-        unit = _UNITS.get(match[2].lower() or "b") if match else None
+        unit = _UNITS.get(match[2].lower() or "b") if match and not re.fullmatch("[KMGT]b", match[2]) else None
         number = int(float(match[1]) * unit) if match and unit else 0
     else:
         number = value if isinstance(value, int) and not isinstance(value, bool) else 0
     if number < 1:
         raise ValueError(
-            f"{name} must be an amount of memory such as '512MiB', '2GB' or a whole number of bytes, got {value!r}"
+            f"{name} must be an amount of memory such as '512MiB', '2GB' or a whole number of bytes, got {value!r}; units "
+            "are B, KB, MB, GB, TB (powers of 1000) and KiB, MiB, GiB, TiB (of 1024)"
         )
     return Bytes(number)
 
