@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bptt.call import Caller
 from bptt.executor import Loss, backprop
+from bptt.learned import gradient_of, learned, without_gradients
 from bptt.state import State
 from bptt.through import Full, Strategy
 from bptt.through.base import whole
@@ -36,6 +37,7 @@ def fidelity(
 ) -> Fidelity:
     """Bias and variance of a strategy's gradient against `Full` on one sequence; changes neither weights nor gradients.
 
+    Over all parameters that learn, those of a loss that has some included; a complex one counts as two real ones.
     ``passes`` with random numbers of their own for a strategy that draws them; one pass tells all of any other. Dropout in
     the model is drawn alike in all of them. Cost: ``passes`` of the strategy, one of `Full`. Not for iterators, which can be
     read only once, nor for sequences on which `Full` does not fit.
@@ -51,34 +53,30 @@ def fidelity(
         )
     call = Caller(model)
     random = call.randomness()
-    before = [parameter.grad for parameter in model.parameters()]
+    learning = learned(model, loss)
+
+    def passed(through: Strategy) -> Tensor:
+        with without_gradients(learning):
+            for _ in backprop(model, loss, sequence, through=through, state=state):
+                pass
+            return gradient_of(learning)
+
     try:
         with call.other_buffers():
-            exact = _gradient(model, loss, sequence, Full(), state)
+            exact = passed(Full())
             mean, square = torch.zeros_like(exact), 0.0
             for index in range(passes):
                 random.put_back()
-                found = _gradient(model, loss, sequence, _drawing(through, index), state)
+                found = passed(_drawing(through, index))
                 away = found - mean
                 mean += away / (index + 1)
                 square += float(away @ (found - mean))
     finally:
         random.put_back()
-        for parameter, gradient in zip(model.parameters(), before, strict=True):
-            parameter.grad = gradient
     scale = float(exact.square().sum()) or 1.0
     variance = square / max(passes - 1, 1) / scale
     bias = float((mean - exact).norm()) / scale**0.5
     return Fidelity(bias, variance, (variance / passes) ** 0.5, passes)
-
-
-def _gradient(model: nn.Module, loss: Loss, sequence: Any, through: Strategy, state: State) -> Tensor:
-    for parameter in model.parameters():
-        parameter.grad = None
-    for _ in backprop(model, loss, sequence, through=through, state=state):
-        pass
-    parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
-    return torch.cat([part.detach().flatten().to(torch.float64) for part in parts])
 
 
 def _drawing(through: Strategy, index: int) -> Strategy:

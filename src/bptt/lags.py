@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bptt.learned import gradient_of, learned
 from bptt.through.plan import Weighed
 
 # A gradient with more numbers is sketched with this many: signed sums, whose length is right to 1/√(2·4096), a hundredth.
@@ -54,12 +55,7 @@ class Lags:
         return Weighed(every, missing, [self._mean[lag][1] for lag in every])
 
     def _sketch(self, model: nn.Module) -> Tensor:
-        parts = [
-            (torch.zeros_like(p) if p.grad is None else p.grad).detach().flatten()
-            for p in model.parameters()
-            if p.requires_grad
-        ]
-        flat = torch.cat([part.to(torch.float64) for part in parts])
+        flat = gradient_of(learned(model))
         if len(flat) <= _SKETCH:
             return flat
         if self._signs is None:
