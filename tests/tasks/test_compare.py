@@ -1,5 +1,6 @@
 """Strategies side by side."""
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,49 @@ def test_a_score_is_taken_on_the_way_and_drawn(tmp_path: Path) -> None:
     found.save_picture(tmp_path / "both.png", chance=problem.chance)
     assert (tmp_path / "both.png").read_bytes().startswith(b"\x89PNG")
     assert "solved" in found.report().tables[0].columns
+
+
+class Told(torch.nn.Module):
+    """A layer, whose readout is left to the loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.readout = bptt.nn.GRU(3, 8), torch.nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        y, state = self.layer(x, state)
+        return y, state
+
+
+def test_a_loss_that_holds_the_readout_trains_and_measures_that_of_the_copy() -> None:
+    model, data = Told(), (torch.randn(40, 4, 3), torch.randint(0, 5, (40, 4)))
+    loss = bptt.nn.ReadoutCrossEntropy(model.readout)
+    for p in model.parameters():
+        p.grad = torch.ones_like(p)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    given = [p.grad for p in model.parameters()]
+    found = bptt.compare(model, loss, data, ["full", "truncated:k1=10"], epochs=6, lr=0.05, every=1, steps=40)
+    assert all(p.grad is grad for p, grad in zip(model.parameters(), given, strict=True))
+    assert all(bool((grad == 1).all()) for grad in given if grad is not None)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    twin = copy.deepcopy(model).train()
+    twin.zero_grad()
+    alone = bptt.Run(
+        twin, bptt.nn.ReadoutCrossEntropy(twin.readout), data, lr=0.05, clip=1.0, logs=bptt.train.Logs(1, False), seed=0
+    )
+    lines = alone.fit(epochs=6).history
+    full, short = found.trials
+    assert [loss for *_, loss in full.curve] == pytest.approx([line["loss"] for line in lines if "loss" in line], rel=1e-5)
+    assert short.gradient == bptt.fidelity(
+        twin.eval(), bptt.nn.ReadoutCrossEntropy(twin.readout), data, through=bptt.Truncated(10), passes=1
+    )
+
+
+def test_a_loss_that_cannot_be_copied_along_with_the_model_is_refused() -> None:
+    model, data = Told(), (torch.randn(10, 4, 3), torch.randn(10, 4, 5))
+    with pytest.raises(ValueError, match="loss reads parameters of the model given"):
+        bptt.compare(model, lambda y, target: (model.readout(y) - target).square().sum(), data, ["full"], updates=1)
+    assert all(p.grad is None for p in model.parameters())
 
 
 def test_budgets_of_memory_are_compared_too() -> None:

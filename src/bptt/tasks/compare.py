@@ -15,6 +15,7 @@ from bptt.data import Piece, Source
 from bptt.data.reader import reader
 from bptt.executor import Loss, Reduction, backprop
 from bptt.faithful import Fidelity, fidelity
+from bptt.learned import learned, without_gradients
 from bptt.memory import Counting
 from bptt.state import leaves
 from bptt.tasks.pictures import BLUE, GREEN, INK, ORANGE, PURPLE, finish, picture
@@ -160,7 +161,7 @@ def compare(
     every: int = 10,
     progress: bool = False,
 ) -> Comparison:
-    """Trains a copy of ``model`` with each strategy, from the same weights, on the same data in the same order.
+    """Trains a copy of ``model`` and ``loss`` with each strategy, from the same weights, on the same data in the same order.
 
         bptt.compare(model, loss, data, [bptt.Full(), bptt.Truncated(20), "randomized:horizon=50"], updates=500).report()
 
@@ -172,7 +173,8 @@ def compare(
     A strategy that cannot serve the model is reported as failed, and the others go on. Not a benchmark: one run each, on
     whatever else the machine does.
 
-    **Raises** ``ValueError`` where no strategy or no budget is given, or no strategy can serve.
+    **Raises** ``ValueError`` where no strategy or no budget is given, or no strategy can serve; and for a loss that reads
+    the parameters of ``model`` and cannot be copied along with it, as a function that closes over it.
     """
     strategies = [parse(one) if isinstance(one, str) else one for one in through]
     if not strategies:
@@ -182,14 +184,13 @@ def compare(
     source = as_source(data)
     trials, at = list[Trial](), None
     piece = _first_steps(source, steps)
-    for _ in backprop(copy.deepcopy(model), loss, piece):  # what torch loads at its first call is nobody's time
-        pass
+    _warm_up(model, loss, piece)
     for strategy in strategies:
-        twin = copy.deepcopy(model)
+        twin, its_loss = copy.deepcopy((model, loss))  # together, as a loss may hold the model or its readout
         scored: list[tuple[int, float, float]] = []
         try:
             run = Run(
-                twin, loss, source, through=strategy, optimizer=optimizer, lr=lr, schedule=schedule, clip=clip,
+                twin, its_loss, source, through=strategy, optimizer=optimizer, lr=lr, schedule=schedule, clip=clip,
                 reduction=reduction, validation=None if validation is None else Validation(validation, keep_best=False),
                 logs=Logs(every, progress, tensorboard=False), seed=seed,
                 callbacks=[] if score is None else [_scorer(score, scored, every * 10)],
@@ -203,13 +204,13 @@ def compare(
             scored.append((result.updates, result.seconds, score(twin.eval())))
         curve = [(line["update"], line["seconds"], line["loss"]) for line in lines]
         trials.append(Trial(str(strategy), curve, scored, result.best, result.updates, result.steps, result.seconds))
-        at = at or twin
+        at = at or (twin, its_loss)
     if at is None:
         raise ValueError("; ".join(f"{trial.through}: {trial.failed}" for trial in trials))
     for index, strategy in enumerate(strategies):
         if trials[index].failed is None:
             try:
-                trials[index] = _measured(trials[index], strategy, at, loss, piece, draws)
+                trials[index] = _measured(trials[index], strategy, *at, piece, draws)
             except (ValueError, RuntimeError, MemoryError) as error:
                 trials[index] = replace(trials[index], unmeasured=str(error) or type(error).__name__)
     return Comparison(trials, getattr(loss, "unit", ""), score_name if score is not None else "")
@@ -220,8 +221,21 @@ def _first_steps(source: Source, steps: int) -> Piece:
     return sequence.read(0, sequence.upto(steps))
 
 
+def _warm_up(model: nn.Module, loss: Loss, piece: Piece) -> None:
+    """One pass of a copy: what torch loads at its first call is nobody's time. Shows whether the loss goes along."""
+    mine = learned(model)
+    with without_gradients(mine):
+        for _ in backprop(*copy.deepcopy((model, loss)), piece):
+            pass
+        if any(p.grad is not None for p in mine):
+            raise ValueError(
+                "loss reads parameters of the model given, and each strategy trains a copy: make the loss an object that holds "
+                "the model, such as an nn.Module, which is copied along with it; a function is not"
+            )
+
+
 def _measured(trial: Trial, through: Strategy, model: nn.Module, loss: Loss, piece: Piece, draws: int) -> Trial:
-    twin = copy.deepcopy(model)
+    twin, loss = copy.deepcopy((model, loss))
     run = backprop(twin, loss, piece, through=through)
     planned = run.plan  # a budget is measured by probes, which count themselves
     counting = Counting() if planned.outline is None or planned.outline.budget is None else None
