@@ -10,6 +10,8 @@ import pytest
 import torch
 
 import bptt
+from bptt.faithful import Fidelity
+from bptt.tasks.compare import Comparison, Trial
 from bptt.tasks.pictures import picture
 from bptt.tasks.problems import ProblemModel, ProblemSettings, problem_of, solved
 
@@ -145,25 +147,69 @@ def test_steps_count_where_no_window_held_a_target() -> None:
     assert (trial.updates, trial.steps, trial.curve) == (3, 3, [])
 
 
-def test_the_picture_shows_what_each_costs_and_how_true_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    problem, model, loss = small()
-    found = bptt.compare(model, loss, problem, ["full", "truncated:k1=4"], updates=9)
-    drawn: list[Any] = []
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The panels of the picture drawn last."""
+    panels: list[Any] = []
 
     @contextmanager
-    def watched(path: Path, panels: int = 1) -> Iterator[list[Any]]:
-        with picture(path, panels) as axes:
-            drawn[:] = axes
+    def watched(path: Path, **options: Any) -> Iterator[list[Any]]:
+        with picture(path, **options) as axes:
+            panels[:] = axes
             yield axes
 
-    monkeypatch.setattr("bptt.tasks.compare.picture", watched)
+    monkeypatch.setattr("bptt.tasks.side_by_side.picture", watched)
+    return panels
+
+
+def test_the_picture_shows_what_each_costs_and_how_true_it_is(tmp_path: Path, drawn: list[Any]) -> None:
+    problem, model, loss = small()
+    found = bptt.compare(model, loss, problem, ["full", "truncated:k1=4"], updates=9)
     found.save_picture(tmp_path / "both.png")
     peaks, true = drawn[-2:]
     assert [bar.get_width() * 2**20 for bar in peaks.patches] == [trial.peak for trial in found.trials]
     wanted = [trial.gradient for trial in found.trials]
     widths = [bar.get_width() for bar in true.patches]
-    assert widths == [*(g.bias for g in wanted if g), *(g.variance**0.5 for g in wanted if g)]
+    assert widths == [width for g in wanted if g is not None for width in (g.bias, g.variance**0.5)]
     assert f"bias {wanted[1].bias:.2g}" in [text.get_text() for text in true.texts]  # type: ignore[union-attr]
+
+
+LONG = [
+    "full",
+    "checkpointed:memory=1MiB",
+    "truncated:k1=5,k2=10,memory=1MiB",
+    "randomized:horizon=10,block=1,alpha=4.0",
+    "adaptive:bias=0.1,k1=5,most=20,every=31",
+    "rtrl:k=1",
+    "snap:k=1,n=1",
+    "uoro:k=1",
+]
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one point each", "curves"])
+def test_the_picture_of_many_strategies_can_be_read(tmp_path: Path, drawn: list[Any], several: bool) -> None:
+    ends = range(10, 40, 10) if several else [10]
+    trials = [
+        Trial(
+            name,
+            curve=[(end, end / 100, 1 / end) for end in ends],
+            scored=[(end, end / 100, 0.3) for end in ends],
+            peak=1000 * (n + 1),
+            gradient=Fidelity(0.1 * n, 0.1, 0.01, 3),
+        )
+        for n, name in enumerate(LONG)
+    ]
+    Comparison(trials, "nats", "solved").save_picture(tmp_path / "many.png", chance=0.2)
+    names = [text.get_text() for text in drawn[0].get_legend().get_texts()]
+    assert names == [*LONG, "no memory 0.2"]
+    assert drawn[0].get_legend().get_window_extent().x1 <= drawn[0].figure.bbox.x1
+    for panel in drawn[-2:]:
+        assert [text.get_text() for text in panel.texts if text.get_text() in LONG] == LONG
+    colours = [{line.get_color() for line in panel.lines[: len(LONG)]} for panel in drawn[:3]]
+    assert [len(each) for each in colours] == [len(LONG)] * 3
+    for panel in drawn[:3]:
+        assert {line.get_marker() for line in panel.lines[: len(LONG)]} == ({""} if several else {"o"})
+        assert min(panel.get_window_extent().size) > 100
 
 
 def test_nothing_to_compare_is_an_error() -> None:

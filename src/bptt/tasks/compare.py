@@ -18,15 +18,13 @@ from bptt.faithful import Fidelity, fidelity
 from bptt.learned import learned, without_gradients
 from bptt.memory import Counting
 from bptt.state import leaves
-from bptt.tasks.pictures import BLUE, GREEN, INK, ORANGE, PURPLE, finish, picture
 from bptt.tasks.report import Report, Table, cell
+from bptt.tasks.side_by_side import bias, draw
 from bptt.through import Strategy, parse
 from bptt.through.size import shown
 from bptt.train import Logs, Moment, Run, Validation
 from bptt.train.feed import as_source
 from bptt.train.settings import Budget
-
-_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#c2497d", "#4aa8a0", INK)
 
 
 @dataclass(frozen=True)
@@ -93,49 +91,7 @@ class Comparison:
 
         **Raises** as `bptt.tasks.pictures.check`.
         """
-        drawn = [(trial, _COLOURS[n % len(_COLOURS)]) for n, trial in enumerate(t for t in self.trials if t.curve)]
-        with picture(Path(path), panels=5 if self.score else 4) as panels:
-            for position, label in enumerate(("updates", "seconds")):
-                axes = panels[position]
-                for trial, colour in drawn:
-                    points = [(point[position], point[2]) for point in trial.curve]
-                    look: dict[str, Any] = {"color": colour, "linewidth": 1.8, "marker": "o" if len(points) < 2 else ""}
-                    axes.plot(*zip(*points, strict=True), label=trial.through, **look)
-                if chance is not None:
-                    axes.axhline(chance, color=INK, linewidth=1.2, linestyle=(0, (5, 4)), label=f"no memory {chance:.3g}")
-                axes.set_xlabel(label)
-                axes.set_xlim(0)
-                axes.set_ylabel(f"loss ({self.unit})" if self.unit else "loss")
-            if self.score:
-                for trial, colour in drawn:
-                    points = [(update, value) for update, _, value in trial.scored]
-                    panels[2].plot(*zip(*points, strict=True), color=colour, linewidth=1.8)
-                panels[2].set_xlabel("updates")
-                panels[2].set_xlim(0)
-                panels[2].set_ylim(0, 1.02)
-                panels[2].set_ylabel(self.score)
-            peaks = [(colour, trial.peak / 2**20, shown(trial.peak)) for trial, colour in drawn if trial.peak is not None]
-            _bars(panels[-2], [peaks], "peak memory (MiB)")
-            known = [(colour, trial.gradient) for trial, colour in drawn if trial.gradient is not None]
-            bias = [(colour, found.bias, f"bias {_bias(found)}") for colour, found in known]
-            scatter = [(colour, found.variance**0.5, f"σ {found.variance**0.5:.2g}") for colour, found in known]
-            _bars(panels[-1], [bias, scatter], "of the gradient, by ‖G‖: bias, and scatter σ (pale)")
-            finish(panels)
-
-
-def _bars(axes: Any, groups: list[list[tuple[str, float, str]]], label: str) -> None:
-    """One bar for each (colour, length, words), from above, those of each group beside each other; later groups are paler."""
-    height = 0.8 / len(groups)
-    for number, group in enumerate(groups):
-        for place, (colour, length, words) in enumerate(group):
-            at = place + number * height
-            axes.barh(at, length, height=0.9 * height, color=colour, alpha=0.45 if number else 1.0)
-            axes.annotate(words, (length, at), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8, color=INK)
-    axes.set_yticks([])
-    axes.invert_yaxis()
-    axes.margins(x=0.15)
-    axes.set_xlim(0)
-    axes.set_xlabel(label)
+        draw(self.trials, Path(path), unit=self.unit, score=self.score, chance=chance)
 
 
 def compare(
@@ -265,12 +221,6 @@ def _scorer(
     return callback
 
 
-def _bias(gradient: Fidelity) -> str:
-    """The bias, or what it is lost in: the chance of a few draws."""
-    told = 2 * gradient.doubt
-    return f"{gradient.bias:.2g}" if gradient.bias > told or not told else f"below {told:.2g}"
-
-
 def _row(trial: Trial, scored: bool) -> list[str]:
     gradient, nan = trial.gradient, float("nan")
     loss = trial.curve[-1][2] if trial.curve else nan
@@ -285,6 +235,6 @@ def _row(trial: Trial, scored: bool) -> list[str]:
         f"{trial.seconds:.1f}",
         cell(nan if trial.step_seconds is None else trial.step_seconds * 1e6, ".0f"),
         "–" if trial.peak is None else shown(trial.peak),
-        "–" if gradient is None else _bias(gradient),
+        "–" if gradient is None else bias(gradient),
         "–" if gradient is None else f"{gradient.variance**0.5:.2g}",
     ]

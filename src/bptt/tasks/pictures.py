@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK, FAINT = "#7a7a7a", "#9a9a9a"
+_WIDTH = 8.0  # inches
 BLUE, ORANGE, GREEN, PURPLE = "#3987e5", "#d9752b", "#2a9d62", "#a06bd6"
 
 
@@ -33,8 +34,10 @@ def check(path: Path) -> None:
 
 
 @contextmanager
-def picture(path: Path, panels: int = 1) -> Iterator[list[Axes]]:
+def picture(path: Path, panels: int = 1, heights: Sequence[float] | None = None) -> Iterator[list[Axes]]:
     """Axes below each other to draw on, written to ``path`` (png, svg or pdf) at the end; transparent, for light and dark.
+
+    ``heights``: inches for each, where they are not to be alike.
 
     **Raises** what `check` raises.
     """
@@ -58,9 +61,10 @@ def picture(path: Path, panels: int = 1) -> Iterator[list[Axes]]:
         "legend.frameon": False,
     }
     with mpl.rc_context(style):
-        figure = Figure(figsize=(8.0, 1.4 + 2.8 * panels), layout="constrained")
+        inches = [2.8] * panels if heights is None else list(heights)
+        figure = Figure(figsize=(_WIDTH, 1.4 + sum(inches)), layout="constrained")
         FigureCanvasAgg(figure)
-        yield list(figure.subplots(panels, 1, squeeze=False)[:, 0])
+        yield list(figure.subplots(len(inches), 1, squeeze=False, height_ratios=inches)[:, 0])
         path.parent.mkdir(parents=True, exist_ok=True)
         made = path.with_name(f".writing-{os.getpid()}-{path.name}")  # a reader never sees half a picture
         try:
@@ -79,6 +83,19 @@ def finish(panels: list[Axes], title: str = "") -> None:
             locator: Any = AutoDateLocator(maxticks=8)  # type: ignore[no-untyped-call]
             axes.xaxis.set_major_locator(locator)
             axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-    panels[0].legend(loc="lower left", ncols=6, bbox_to_anchor=(-0.01, 1.0), borderaxespad=0.2, columnspacing=1.4)
+    _legend(panels[0])
     if title:
         panels[-1].set_xlabel(title)
+
+
+def _legend(axes: Axes) -> None:
+    """Above the axes, in as many columns as are wide enough for the longest name; the figure grows by its further rows."""
+    figure: Any = axes.figure
+    names = len(axes.get_legend_handles_labels()[1])
+    for columns in range(min(6, names), 0, -1):
+        legend = axes.legend(loc="lower left", ncols=columns, bbox_to_anchor=(-0.01, 1.0), borderaxespad=0.2, columnspacing=1.4)
+        if legend.get_window_extent().width <= 0.88 * figure.bbox.width:
+            break
+    if names:
+        rows = -(-names // columns)
+        figure.set_figheight(figure.get_figheight() + 0.21 * (rows - 1))
