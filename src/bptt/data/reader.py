@@ -56,7 +56,7 @@ def reader(sequence: Any) -> Reader:
     rows are ragged; anything with ``len()`` in steps and ``sequence[a:b]`` giving such a piece (and perhaps ``flags(a, b)``
     giving its mask and reset alone, where that is less work); or an iterable of pieces of any length, which may be endless.
 
-    **Raises** ``TypeError`` for anything else.
+    **Raises** ``TypeError`` for anything else, ``ValueError`` where the parts of a piece do not fit or it has no row.
     """
     if isinstance(sequence, Piece):
         return _Sized(sequence)
@@ -86,6 +86,7 @@ def _checked(item: Any, where: str) -> Piece:
             and isinstance(target, Tensor)
             and x.ndim > 1 < target.ndim
             and x.shape[:2] == target.shape[:2]
+            and x.shape[1]
         ):
             return Piece(x, target)
     if not isinstance(item, Piece):
@@ -105,6 +106,10 @@ def _checked(item: Any, where: str) -> Piece:
                     f"{where}: x has {first.shape[dim]} {what} and {name} has {leaf.shape[dim]}: both have time first, "
                     "[T, B, ...]"
                 )
+    if not first.shape[1]:
+        raise ValueError(
+            f"{where}: x is {list(first.shape)}, expected [T, B, ...] with at least one row: leave out a batch that has none"
+        )
     for name, flags in (("mask", item.mask), ("reset", item.reset)):
         if flags is None:
             continue
