@@ -78,7 +78,7 @@ class Carrier:
         elif isinstance(action, Load):
             self._present, self._loaded = self._kept[action.at].state, action.at
         elif isinstance(action, Lag):
-            self._answers.lags.note(action.steps, self._call.model, self._error)
+            self._answers.lags.note(action.steps, self._call.model, self._error, self._loss)
         elif isinstance(action, Drop):
             self._kept.drop(action.at)
             self._reader.forget(self._kept.oldest(action.at))
@@ -165,7 +165,7 @@ class Carrier:
         apart = any(map(self._kept.drew, known))
         starts = run.replay if apart else run.replay[:1]
         for start, stop in itertools.pairwise([*starts, run.stop]):
-            if apart and start in self._kept and (start != run.start or self._loaded == start):
+            if apart and start in self._kept:
                 self._kept.random(start).put_back()
             self._run(dataclasses.replace(run, start=start, stop=stop))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
+from collections import Counter
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -192,7 +193,7 @@ class Backprop(Carrier, Iterator[Window]):
             elif isinstance(action, Outline):
                 if action.budget is not None and action.predicted is not None:
                     self._room = Room(action.budget, action.predicted, action.segment, action.once)
-                self._outlook.gradients = missing_gradients(self._call.model)
+                self._outlook.gradients = missing_gradients(self._call.model, self._loss)
 
     def _probe(self, steps: int) -> Taken | None:
         if self._together is None:
@@ -203,7 +204,7 @@ class Backprop(Carrier, Iterator[Window]):
     def _hand_back(self, action: HandBack) -> Window:
         self._return()
         self._outlook.saw(self._taped, self._kept.most, self._reader.held())
-        if self._check_finite and not finite([*gradients(self._call.model), *states.leaves(self._present)]):
+        if self._check_finite and not finite([*gradients(self._call.model, self._loss), *states.leaves(self._present)]):
             self._refuse_overflow(action)
         sums, self._sums = self._sums, Sums()
         if sums.loss is None:
@@ -218,7 +219,7 @@ class Backprop(Carrier, Iterator[Window]):
     def _refuse_overflow(self, window: HandBack) -> None:
         """Says what is not finite; a state may hold infinities from its beginning."""
         where = f"steps {window.start}..{window.stop}"
-        if not finite(gradients(self._call.model)):
+        if not finite(gradients(self._call.model, self._loss)):
             raise NotFinite(exploded(f"the gradient of {where}"))
         before = self._at.present
         name = overflown(before, self._present)
@@ -246,13 +247,13 @@ class Backprop(Carrier, Iterator[Window]):
 
     def _resume(self, saved: dict[str, Any]) -> None:
         self._answers.load_state_dict(saved["strategy"])
-        place, kept = self._at, set[int]()
+        place, kept = self._at, Counter[int]()
         while place.windows < saved["windows"]:
             match self._next():
                 case Keep(at):
-                    kept.add(at)
+                    kept[at] += 1
                 case Drop(at):
-                    kept.remove(at)
+                    kept -= Counter([at])
                     self._reader.forget(min(kept, default=at))
                 case HandBack(_, stop):
                     place = dataclasses.replace(place, windows=place.windows + 1, position=stop)
@@ -260,7 +261,7 @@ class Backprop(Carrier, Iterator[Window]):
                         self._reader.forget(stop)
                 case None:
                     raise ValueError(f"the sequence ends before step {saved['position']}, where this state was saved")
-        if place.position != saved["position"] or kept != {item["at"] for item in saved["kept"]}:
+        if place.position != saved["position"] or set(kept) != {item["at"] for item in saved["kept"]}:
             raise ValueError(
                 f"the state was saved after step {saved['position']}, but window {place.windows} of this strategy and sequence "
                 f"ends after step {place.position}: resume with the same ones"

@@ -51,6 +51,7 @@ class Store:
     def __init__(self, folder: str | None = None) -> None:
         self._kept: dict[int, Kept] = {}
         self._bytes: dict[int, int] = {}
+        self._hidden: dict[int, tuple[Kept, int]] = {}
         self._random: Randomness | None = None
         self._folder = None if folder is None else Folder(folder)
         self.bytes = self.most = 0
@@ -82,9 +83,12 @@ class Store:
         self._kept[at].drew = True
 
     def put(self, at: int, kept: Kept, disk: bool = False) -> None:
-        """Keeps it; a random state that is that of the one before is kept once."""
-        same = self._random is not None and kept.random == self._random
-        if same and self._random is not None:
+        """Keeps it; a random state that is that of the one before is kept once. What is kept there already is hidden by it."""
+        if at in self._kept:
+            hidden = self._hidden[at] = self._kept[at], self._bytes[at]
+            kept.random, kept.drew = hidden[0].random, hidden[0].drew  # of the first run, which a replay meets again
+        same = at in self._kept or (self._random is not None and kept.random == self._random)
+        if same and self._random is not None and at not in self._kept:
             kept.random = self._random
         self._random = kept.random
         self._bytes[at] = kept_bytes(None if disk else kept.state, None if same else kept.random)
@@ -100,6 +104,9 @@ class Store:
         """Forgets it, its file too."""
         del self._kept[at]
         self.bytes -= self._bytes.pop(at)
+        if at in self._hidden:
+            self._kept[at], self._bytes[at] = self._hidden.pop(at)
+            return
         if self._folder is not None:
             self._folder.drop(at)
 

@@ -26,12 +26,12 @@ class Lags:
         self._mean: dict[int, tuple[Tensor, float]] = {}
         self._windows = 0
 
-    def note(self, lag: int, model: nn.Module, error: list[Tensor | None]) -> None:
+    def note(self, lag: int, model: nn.Module, error: list[Tensor | None], loss: Any = None) -> None:
         """Notes what stands in ``p.grad`` and the error that has arrived ``lag`` steps before the window's end."""
         if lag == 0:
             self._noted = {}
         size = math.sqrt(sum(float(part.detach().abs().square().sum()) for part in error if part is not None))
-        self._noted[lag] = self._sketch(model), size
+        self._noted[lag] = self._sketch(model, loss), size
 
     def weigh(self) -> Weighed:
         """Takes what was noted since lag 0 into the mean, and says what is missing where the error goes back no further.
@@ -54,8 +54,8 @@ class Lags:
         missing = [float((whole - self._mean[lag][0]).norm()) / norm if norm else 1.0 for lag in every]
         return Weighed(every, missing, [self._mean[lag][1] for lag in every])
 
-    def _sketch(self, model: nn.Module) -> Tensor:
-        flat = gradient_of(learned(model))
+    def _sketch(self, model: nn.Module, loss: Any) -> Tensor:
+        flat = gradient_of(learned(model, loss))
         if len(flat) <= _SKETCH:
             return flat
         if self._signs is None:

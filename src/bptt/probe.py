@@ -14,6 +14,7 @@ from bptt import outside, state as states
 from bptt.call import Caller
 from bptt.data.piece import Piece
 from bptt.data.reader import Reader, nbytes
+from bptt.learned import learned
 from bptt.loss import CrossEntropy, SquaredError, summed
 from bptt.memory import EVENTS, Counting, give_back, kept_bytes
 from bptt.state import State
@@ -45,7 +46,7 @@ def probe(call: Caller, reader: Reader, loss: Any, initial: State, steps: int) -
     if key not in known:
         known[key] = _measure(Caller(_alone(call.model)), reader, loss, initial, start, start + steps)
     peak, state, waiting = known[key]
-    return Taken(peak, state, missing_gradients(call.model), -(-nbytes(piece) // steps) if reader.holds else 0, waiting)
+    return Taken(peak, state, missing_gradients(call.model, loss), -(-nbytes(piece) // steps) if reader.holds else 0, waiting)
 
 
 def countable(model: nn.Module, steps: int, parts: int) -> bool:
@@ -80,9 +81,9 @@ def _all_cuts(call: Caller, reader: Reader) -> Tensor | None:
     return torch.cat(found)
 
 
-def missing_gradients(model: nn.Module) -> int:
+def missing_gradients(model: nn.Module, loss: Any) -> int:
     """The bytes of the gradients that the first backward pass will make."""
-    return sum(p.nbytes for p in model.parameters() if p.requires_grad and p.grad is None)
+    return sum(p.nbytes for p in learned(model, loss) if p.grad is None)
 
 
 def _measure(call: Caller, reader: Reader, loss: Any, initial: State, start: int, stop: int) -> tuple[int, int, int]:

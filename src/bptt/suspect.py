@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bptt.data.piece import Piece
+from bptt.learned import learned
 from bptt.loss import CrossEntropy, SquaredError, existing, summed
 from bptt.randomness import Randomness
 from bptt.state import State, leaves, map_leaves, named_leaves
@@ -95,9 +96,9 @@ def first_not_finite(loss: Any, y: Any, piece: Piece, start: int, where: str) ->
     return f"{where}: the loss is not finite, though that of every step is: its sum is too large for {leaves(y)[0].dtype}"
 
 
-def gradients(model: nn.Module) -> list[Tensor]:
-    """Every gradient that stands."""
-    return [p.grad for p in model.parameters() if p.grad is not None]
+def gradients(model: nn.Module, loss: Any) -> list[Tensor]:
+    """Every gradient that stands, of the model and of what the loss learns."""
+    return [p.grad for p in learned(model, loss) if p.grad is not None]
 
 
 def finite(tensors: list[Tensor]) -> bool:

@@ -44,7 +44,7 @@ CASES = {
         for k2 in range(1, 8)
     ]
     + [
-        (bptt.Truncated(k1, k2, memory=room(steps, 16)), lambda table, k1=k1, k2=k2: oracle.truncated(table, k1, k2))
+        (bptt.Truncated(k1, k2, memory=room(steps, 32)), lambda table, k1=k1, k2=k2: oracle.truncated(table, k1, k2))
         for k1, k2, steps in ((1, 5, 1), (1, 5, 2), (2, 6, 1), (2, 5, 1), (3, 5, 2), (4, 6, 1), (5, 2, 1), (2, 2, 1))
     ],
     "randomized": [
@@ -76,8 +76,8 @@ EXAMPLES = {
         bptt.Truncated(2, 5),
         bptt.Truncated(5, 2),
         bptt.Truncated(1, 5),
-        bptt.Truncated(2, 5, memory=room(1, 16)),
-        bptt.Truncated(4, 7, memory=room(1, 16)),
+        bptt.Truncated(2, 5, memory=room(1, 32)),
+        bptt.Truncated(4, 7, memory=room(1, 32)),
     ],
     "randomized": [bptt.Randomized(3, block=1), bptt.Randomized(4, block=2, seed=5)],
     "adaptive": [bptt.Adaptive(0.3, k1=1, most=4, every=2), bptt.Adaptive(1e300, k1=2, most=6, every=2)],

@@ -275,3 +275,19 @@ def test_a_target_that_is_no_number_is_named_where_that_does_not_mean_missing():
     target[7, 1] = math.nan
     with pytest.raises(ValueError, match="step 7: target is not finite"):
         run(nn.MSELoss(reduction="sum"), (X, target), through=bptt.Truncated(2))
+
+
+class Steep(nn.Module):
+    """A loss with a weight of its own, whose gradient alone is infinite."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, y, target):
+        return (y - target).square().sum() + torch.sqrt(self.weight) * y.numel()
+
+
+def test_a_gradient_of_the_loss_itself_that_is_not_finite_is_told():
+    with pytest.raises(ValueError, match=r"the gradient of steps 0\.\.\d+ is not finite"):
+        list(bptt.backprop(bptt.nn.GRU(3, 3), Steep(), (X, X), through=bptt.Full()))

@@ -97,7 +97,7 @@ def test_a_checkpointed_plan_does_what_its_outline_says(budget, length):
 
 @given(st.integers(1, 30), st.integers(1, 200), st.integers(1, 400), st.integers(1, 40))
 def test_a_truncated_plan_stays_within_its_budget(k1, k2, length, room):
-    aside = (-(-k2 // k1) + 2) * 2
+    aside = (-(-k2 // k1) + 2) * 4
     budget = 100 * room + 50 * (aside + 2)
     actions = list(check(Truncated(k1, k2, memory=budget).plan(steps_of(length)), length, answering(100, 50)))
     assert _peak(actions) <= budget

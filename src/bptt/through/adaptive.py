@@ -32,7 +32,8 @@ class Adaptive(Strategy):
     `Backprop.plan.reach` tells. Aicher, Foti & Fox 2019, "Adaptively truncating backpropagation through time to control
     gradient bias", arXiv 1905.07473. Not for many short sequences, each of which measures anew, nor where the mean gradient
     is near zero: its relative bias is then large for any K. Where targets are rare, take an ``every`` that keeps no step with
-    them (a prime number such as 31), else the windows that are looked at never hold one.
+    them (a prime number such as 31), else the windows that are looked at never hold one. Where the optimizer steps between
+    windows, the error crosses from the states of one earlier window to those of the next as they were then.
 
     **Raises** ``ValueError`` where bias is no number above 0, or k1, most or every no whole number; most must be at least k1.
     """

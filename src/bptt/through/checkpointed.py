@@ -20,7 +20,7 @@ class Checkpointed(Strategy):
 
     The sequence is cut into segments. A state is kept at the start of some of them; the newest segment runs with its tape
     and is reversed, then the one before it runs again from the nearest state kept, and so on. Losses, outputs and targets
-    exist for one segment at a time. What is drawn at random (dropout) is drawn again.
+    exist for one segment at a time. What is drawn at random with torch's own generator (dropout) is drawn again.
 
     - ``memory``: a budget such as ``"512MiB"`` for everything that grows with the number of steps T: one tape, the states
       kept, the segment's input, output, loss and gradients. A few short probe runs tell what a step takes; length and number

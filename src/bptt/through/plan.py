@@ -10,6 +10,7 @@ carries the plan out.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ Upto = Callable[[float], int]
 class Keep:
     """Keep the present state, and the random state that the step at this boundary is about to meet, until `Drop`.
 
+    In a replay a state may be kept anew where one is kept already: it hides that one until it is dropped.
     ``disk``: in a file of the folder that the strategy names as ``disk``.
     """
 
@@ -176,7 +178,7 @@ def check(plan: Iterable[Action], length: int, answer: Callable[[Action], Any] =
     **Raises** ``ValueError`` naming the action.
     """
     present, ran, handed = 0, 0, 0
-    kept: set[int] = set()
+    kept: Counter[int] = Counter()
     seen: set[int] = {0}
     counted: list[tuple[int, int]] = []
     tapes: list[Run] = []
@@ -186,11 +188,11 @@ def check(plan: Iterable[Action], length: int, answer: Callable[[Action], Any] =
         match action:
             case Keep(at):
                 _require(at == present, action, f"the present state lies at {present}")
-                _require(at not in kept, action, "it is kept already")
-                kept.add(at)
+                _require(at not in kept or replaying, action, "it is kept already")
+                kept[at] += 1
             case Drop(at):
                 _require(at in kept, action, "nothing was kept there")
-                kept.remove(at)
+                kept -= Counter([at])
             case Load(at):
                 _require(at in kept, action, "nothing was kept there")
                 present, replaying = at, False
@@ -227,6 +229,8 @@ def check(plan: Iterable[Action], length: int, answer: Callable[[Action], Any] =
                 for first, last in sorted(counted):
                     _require(first == at, action, f"the losses of {min(first, at)}..{max(first, at)} count twice or not at all")
                     at = last
+                twice = next((at for at, times in kept.items() if times > 1), None)
+                _require(twice is None, action, f"what was kept anew at {twice} was not dropped")
                 _require((start, stop) == (handed, at), action, f"counted {handed}..{at}")
                 _require(present == stop, action, f"the present state lies at {present}")
                 handed, counted = stop, []

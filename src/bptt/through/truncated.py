@@ -24,11 +24,12 @@ class Truncated(Strategy):
 
     - ``k1 == k2``: the familiar loop over chunks. ``k1=1, k2=h``: every loss sees exactly h steps.
     - ``k2 > k1``: steps ``e-k2..p`` are run again from their stored state, with the present weights and the random numbers
-      of their first run. ``k2 ≥ T, k1 = T`` is `Full`.
+      of their first run (torch's own, as all that run steps again). ``k2 ≥ T, k1 = T`` is `Full`.
     - ``k2 < k1``: losses more than k2 steps before the end of a window are counted and give no gradient.
 
     - ``memory``: a budget such as ``"512MiB"``: windows longer than fit are cut into segments, which run again where their
-      tape does not fit; see `Checkpointed`. The states at which later windows begin, k2/k1 of them, count too.
+      tape does not fit; see `Checkpointed`. The states at which later windows begin, k2/k1 of them, count too, and as many
+      that steps before a window reach anew with the present weights: one forward pass more over those.
 
     A last window shorter than k2 reaches back into the one before it; to see it coming, input is read k2 steps ahead.
 
