@@ -145,16 +145,13 @@ class Carrier:
         if weight is not None:
             return f"step {self._begin}: the weights are not finite, {weight} is the first"
         if self._begin in self._kept and self._begin < run.start:
-            state, random = self._kept[self._begin].state, self._call.randomness()
-            try:
-                with torch.no_grad(), self._call.other_buffers():
-                    for start, stop in itertools.pairwise([*range(self._begin, run.start, run.stop - run.start), run.start]):
-                        earlier, before = self._reader.read(start, stop), f"steps {start}..{stop}"
-                        reached, state = self._call(earlier, state, before)
-                        if not all_finite(summed(self._loss, reached, earlier, before)):
-                            return first_not_finite(self._loss, reached, earlier, start, before)
-            finally:
-                random.put_back()
+            state = self._kept[self._begin].state
+            with Aside(self._call), torch.no_grad():
+                for start, stop in itertools.pairwise([*range(self._begin, run.start, run.stop - run.start), run.start]):
+                    earlier, before = self._reader.read(start, stop), f"steps {start}..{stop}"
+                    reached, state = self._call(earlier, state, before)
+                    if not all_finite(summed(self._loss, reached, earlier, before)):
+                        return first_not_finite(self._loss, reached, earlier, start, before)
         return first_not_finite(self._loss, y, piece, run.start, where)
 
     def _run_again(self, run: Run) -> None:

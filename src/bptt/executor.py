@@ -15,7 +15,7 @@ from bptt import state as states
 from bptt.ask import Answers
 from bptt.call import check_history
 from bptt.carry import Carrier, Loss as Loss, Reduction as Reduction
-from bptt.kept import Kept, Place
+from bptt.kept import Aside, Kept, Place
 from bptt.loss import check_loss
 from bptt.memory import Room, large_apart
 from bptt.outlook import Outlook
@@ -177,20 +177,17 @@ class Backprop(Carrier, Iterator[Window]):
             answer, self._answer = self._answer, None
             try:
                 action = self._plan.send(answer)
+                if isinstance(action, (Probe, Draw, Weigh)):
+                    self._answer = self._answers.to(action, self._probe)
+                    continue
             except StopIteration:
                 return None
             except Exception as error:
                 self._refused = error  # the plan is over: it is refused each time it is asked for
                 raise
-            if isinstance(action, (Probe, Draw, Weigh)):
-                try:
-                    self._answer = self._answers.to(action, self._probe)
-                except Exception as error:
-                    self._refused = error
-                    raise
-            elif not self._outlook.told(action):
+            if not self._outlook.told(action):
                 return action
-            elif isinstance(action, Outline):
+            if isinstance(action, Outline):
                 if action.budget is not None and action.predicted is not None:
                     self._room = Room(action.budget, action.predicted, action.segment, action.once)
                 self._outlook.gradients = missing_gradients(self._call.model, self._loss)
@@ -226,15 +223,14 @@ class Backprop(Carrier, Iterator[Window]):
         if name is None and before is not None:
             return  # what is infinite was so before
         if not self._reader.holds:  # else what has been read may be gone
-            state, random = before, self._call.randomness()
-            with torch.no_grad(), self._call.other_buffers():
+            state = before
+            with Aside(self._call), torch.no_grad():
                 for step in range(window.start, window.stop):
                     _, state = self._call(self._reader.read(step, step + 1), state, f"step {step}")
                     before = state if before is None else before
                     if (name := overflown(before, state)) is not None:
                         where = f"step {step}"
                         break
-            random.put_back()
         if name is None:
             return
         raise NotFinite(

@@ -84,12 +84,14 @@ class Store:
 
     def put(self, at: int, kept: Kept, disk: bool = False) -> None:
         """Keeps it; a random state that is that of the one before is kept once. What is kept there already is hidden by it."""
+        known = self._random
         if at in self._kept:
-            hidden = self._hidden[at] = self._kept[at], self._bytes[at]
-            kept.random, kept.drew = hidden[0].random, hidden[0].drew  # of the first run, which a replay meets again
-        same = at in self._kept or (self._random is not None and kept.random == self._random)
-        if same and self._random is not None and at not in self._kept:
-            kept.random = self._random
+            first = self._kept[at]
+            self._hidden[at] = first, self._bytes[at]
+            kept.drew, known = first.drew, first.random  # of the first run, which a replay meets again
+        same = known is not None and (at in self._kept or kept.random == known)
+        if same and known is not None:
+            kept.random = known
         self._random = kept.random
         self._bytes[at] = kept_bytes(None if disk else kept.state, None if same else kept.random)
         if disk:
@@ -125,11 +127,17 @@ class Store:
 
 
 class Aside:
-    """The present random numbers and buffers, while steps run again."""
+    """The present random numbers and buffers, while steps run again; also a context."""
 
     def __init__(self, call: Caller) -> None:
         self._random, self._buffers = call.randomness(), call.other_buffers()
         self._buffers.__enter__()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self.put_back()
 
     def put_back(self) -> None:
         self._random.put_back()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from bptt.through.budget import Chosen, Cost, fit
 from bptt.through.plan import Back, Drop, HandBack, Keep, Load, Outline, Plan, Run, Upto
@@ -49,8 +49,7 @@ def within(budget: int, k1: int, k2: int, upto: Upto, later: Callable[[int, Upto
         further, whole = reach < start, reach < start and stop - reach <= group
         passing: list[int] = []
         if further:
-            yield Keep(start)
-            (cuts if start in lasting else passing).append(start)
+            yield from _keep(start, lasting, cuts, passing)
             groups = _groups(old, group)
             yield Load(reach)
             if whole:
@@ -63,22 +62,19 @@ def within(budget: int, k1: int, k2: int, upto: Upto, later: Callable[[int, Upto
         # The newest blocks that fit run with their tapes at once; one that does not fit is reversed by itself.
         at_once = next(i for i in range(len(new) - 1) if i == len(new) - 2 or stop - new[i] <= group)
         for a, b in itertools.pairwise(new[: at_once + 1]):
-            yield Keep(a)
-            (cuts if a in lasting and a not in cuts else passing).append(a)
+            yield from _keep(a, lasting, cuts, passing)
             for c, d in itertools.pairwise(cut_up(a, b, segment)):
                 yield Run(c, d, tape=False, count=False)
         last = cut_up(new[-2], stop, segment)
         again = at_once > 0 or (further and not whole) or len(last) > 2
         if len(last) > 2:
-            yield Keep(new[-2])
-            (cuts if new[-2] in lasting and new[-2] not in cuts else passing).append(new[-2])
+            yield from _keep(new[-2], lasting, cuts, passing)
             yield from reverse(last, slots, onward=last[0] > reach, keep_end=True)
         else:
             blocks_now = list(itertools.pairwise(new[at_once:]))
             for a, b in blocks_now:
                 if a in lasting and a not in cuts:
-                    yield Keep(a)
-                    cuts.append(a)
+                    yield from _keep(a, lasting, cuts, passing)
                 yield Run(a, b, onward=a > reach and a == new[at_once] and not whole)
             if again:
                 yield Keep(stop)
@@ -98,6 +94,12 @@ def within(budget: int, k1: int, k2: int, upto: Upto, later: Callable[[int, Upto
             yield Drop(at)
         yield HandBack(start, stop)
         start = stop
+
+
+def _keep(at: int, lasting: Collection[int], cuts: list[int], passing: list[int]) -> Plan:
+    """Keeps a state for the later window that begins there; another, or one kept anew, until this window is done."""
+    yield Keep(at)
+    (cuts if at in lasting and at not in cuts else passing).append(at)
 
 
 def _groups(bounds: Sequence[int], group: int) -> list[Sequence[int]]:

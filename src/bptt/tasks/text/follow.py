@@ -10,7 +10,7 @@ from torch import Tensor
 from bptt.data import Vocabulary
 from bptt.tasks.follow import Follower
 from bptt.tasks.text.model import TextModel
-from bptt.tasks.text.sample import beginning
+from bptt.tasks.text.sample import line_end
 
 _NEXT = 5  # tokens told of what may come next
 
@@ -27,8 +27,9 @@ class Reader(Follower):
 
     def __init__(self, model: TextModel, vocabulary: Vocabulary) -> None:
         self._model, self._vocabulary = model.eval(), vocabulary
-        self._end = "\n" if _has_line_ends(vocabulary) else ""
-        self._expected, self._state = self._after([beginning(vocabulary)], None)
+        end = line_end(vocabulary)
+        self._end = "" if end is None else "\n"
+        self._expected, self._state = self._after([end or 0], None)
 
     def step(self, row: Any) -> dict[str, Any] | None:
         if not isinstance(row, str):
@@ -37,9 +38,9 @@ class Reader(Follower):
         if not ids:
             return None
         expected, state = self._after(ids, self._state)
-        before = torch.cat([self._expected[-1:], expected[:-1]])
+        before = torch.cat([self._expected, expected[:-1]])
         nats = (-before.gather(1, torch.tensor(ids)[:, None])[:, 0]).tolist()
-        self._expected, self._state = expected, state
+        self._expected, self._state = expected[-1:].clone(), state
         likeliest = expected[-1].exp().topk(min(_NEXT, self._vocabulary.size))
         return {
             "text": row,
@@ -60,10 +61,3 @@ class Reader(Follower):
 
     def _shown(self, token: int) -> str:
         return self._vocabulary.decode([token])
-
-
-def _has_line_ends(vocabulary: Vocabulary) -> bool:
-    try:
-        return len(vocabulary.encode("\n")) > 0
-    except ValueError:
-        return False

@@ -33,7 +33,7 @@ def generate(
     check_sampling(temperature, top_k, top_p, seed)
     if isinstance(length, bool) or not isinstance(length, int) or length < 0:
         raise ValueError(f"length must be a whole number of tokens, at least 0, got {length!r}")
-    ids = [int(token) for token in vocabulary.encode(prompt)] or [beginning(vocabulary)]
+    ids = [int(token) for token in vocabulary.encode(prompt)] or [line_end(vocabulary) or 0]
     generator = torch.Generator()
     if seed is None:
         generator.seed()
@@ -117,10 +117,10 @@ def check_sampling(temperature: float, top_k: int | None, top_p: float, seed: in
         raise ValueError(f"seed must be a whole number from 0 to {2**63 - 1} (2**63 - 1), got {seed!r}")
 
 
-def beginning(vocabulary: Vocabulary) -> int:
-    """A line end, where the vocabulary has one; else its first token."""
+def line_end(vocabulary: Vocabulary) -> int | None:
+    """The token that ends a line, where the vocabulary has one."""
     try:
         ids = vocabulary.encode("\n")
     except ValueError:
-        return 0
-    return int(ids[-1]) if len(ids) else 0
+        return None
+    return int(ids[-1]) if len(ids) else None
