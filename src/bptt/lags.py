@@ -13,8 +13,8 @@ from bptt.through.plan import Weighed
 
 # A gradient with more numbers is sketched with this many: signed sums, whose length is right to 1/√(2·4096), a hundredth.
 _SKETCH = 4096
-# The mean leans on about this many of the last windows.
-_MEMORY = 16
+# The mean leans on about this many of the last windows: fewer, and what chance makes of the targets counts as bias.
+_MEMORY = 64
 
 
 class Lags:

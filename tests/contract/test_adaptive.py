@@ -1,5 +1,7 @@
 """The measured bias against the true one, where the truth can be computed."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -11,9 +13,9 @@ from tests.contract import oracle
 LOSS = bptt.SquaredError()
 
 
-def gradient(model, data, through):
+def gradient(model, data, through, loss=LOSS):
     model.zero_grad()
-    run = bptt.backprop(model, LOSS, data, through=through)
+    run = bptt.backprop(model, loss, data, through=through)
     list(run)
     return oracle.gradient(model), run
 
@@ -73,6 +75,27 @@ def test_it_is_right_for_networks_that_are_used(kind, memory, target):
         truth = float((cut - exact).norm() / exact.norm())
         assert told.bias <= bias or told.k2 == 64
         assert truth / 2 <= told.bias <= truth * 2, (told, truth)
+
+
+def test_chance_in_the_targets_is_not_taken_for_bias():
+    """Symbols without any order: the gradient of every single window is mostly chance, of which much is gone in the mean."""
+    for seed in range(12):
+        torch.manual_seed(seed)
+        model = torch.nn.ModuleList([torch.nn.Embedding(10, 8), bptt.nn.GRU(8, 8), torch.nn.Linear(8, 10)]).double()
+        data = torch.randint(10, (400, 1)), torch.randint(10, (400, 1))
+        model.forward = partial(_symbols, model)
+        exact, _ = gradient(model, data, bptt.Full(), bptt.CrossEntropy())
+        _, run = gradient(model, data, bptt.Adaptive(0.1, k1=2, most=64, every=2), bptt.CrossEntropy())
+        told = run.plan.reach
+        cut, _ = gradient(model, data, bptt.Truncated(2, told.k2), bptt.CrossEntropy())
+        truth = float((cut - exact).norm() / exact.norm())
+        assert truth / 2 <= told.bias <= truth * 2, (seed, told, truth)
+
+
+def _symbols(parts, x, state=None):
+    embedding, layers, readout = parts
+    h, state = layers(embedding(x), state)
+    return readout(h), state
 
 
 def test_what_fades_slowly_is_followed_further():
