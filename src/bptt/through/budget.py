@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -129,14 +130,22 @@ def choose(
     """
     steps = stop - start
     besides = cost.peak(0, aside, steps + beyond) - cost.tape(0)
-    found = list(_feasible(cost, budget - besides, steps, disk, several))
-    if not found:
+    best = _best(cost, budget - besides, steps, disk, several)
+    if best is None:
         least = besides + min(cost.tape(steps), cost.peak(1, 2, 0))
         ample = besides + min(cost.peak(length, -(-steps // length), 0) for length in _lengths(steps))
         raise ValueError(
             f"memory={shown(budget)} is too little for steps {start}..{stop}: the least that works is {shown(least * 1.01)}, "
             f"and from {shown(ample * 1.01)} on no step need run more than twice"
         )
+    return replace(best, peak=best.peak + besides)
+
+
+@functools.lru_cache(1024)  # sequences of one length, and windows, ask again and again
+def _best(cost: Cost, budget: int, steps: int, disk: bool, several: bool) -> Chosen | None:
+    found = list(_feasible(cost, budget, steps, disk, several))
+    if not found:
+        return None
     known = cost.probed[-1][0]
     a_call = _CALLS / max(cost.wait(known) / known, 1)
 
@@ -151,8 +160,7 @@ def choose(
         near = [each for each in found if each.segments == 1 or each.segment <= _LONGER * known]
         found = near or found
     best = min(map(time, found))
-    small = min((each for each in found if time(each) <= (1 + _ALIKE) * best), key=lambda each: (each.peak, each.forward))
-    return replace(small, peak=small.peak + besides)
+    return min((each for each in found if time(each) <= (1 + _ALIKE) * best), key=lambda each: (each.peak, each.forward))
 
 
 def _feasible(cost: Cost, budget: int, steps: int, disk: bool, several: bool) -> Iterator[Chosen]:
