@@ -163,7 +163,7 @@ STRATEGIES = [
     bptt.SnAp(1, 50),
     bptt.UORO(50, seed=0),
 ]
-FORWARD = 10**5  # steps after which it is plain what those do that go forward in time: a step of theirs takes milliseconds
+FORWARD = 10**4  # steps after which it is plain what those do that go forward in time: a step of theirs takes milliseconds
 
 
 def flat(chosen: argparse.Namespace) -> None:

@@ -258,6 +258,26 @@ def test_gradients_of_gradients(cell):
     assert torch.autograd.gradgradcheck(run, inputs)
 
 
+@pytest.mark.parametrize("vmapped", [False, True])
+@pytest.mark.parametrize("cell", ["RNN", "GRU", "LSTM"])
+def test_many_errors_go_back_in_one_pass(cell, vmapped):
+    layer = getattr(bptt.nn, cell)(3, 4, backend="native").double()
+    x = torch.randn(5, 2, 3).double().requires_grad_()
+    y, _ = layer(x)
+    wanted, errors = [x, *layer.parameters()], torch.randn(6, *y.shape).double()
+    passes = []
+    y.grad_fn.register_hook(lambda *_: passes.append(1))
+    if vmapped:
+        found = torch.func.vmap(lambda error: torch.autograd.grad(y, wanted, error, retain_graph=True))(errors)
+    else:
+        found = torch.autograd.grad(y, wanted, errors, retain_graph=True, is_grads_batched=True)
+    assert len(passes) == 1
+    each = [torch.autograd.grad(y, wanted, error, retain_graph=True) for error in errors]
+    for got, expected in zip(found, zip(*each, strict=True), strict=True):
+        assert not got.requires_grad
+        assert torch.allclose(got, torch.stack(expected), rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(("rows", "hidden"), [(16, 64), (3, 300)])
 def test_same_threads_same_bits(cell, rows, hidden, threads):

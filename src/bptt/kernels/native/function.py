@@ -39,7 +39,7 @@ class Sequence(torch.autograd.Function):
         wanted = asked(ctx, saved[:8], 5)
         if not plan.lstm:
             errors = (*errors, None)
-        if torch.is_grad_enabled():  # create_graph: someone may differentiate these gradients
+        if torch.is_grad_enabled() or any(map(_many, errors)):  # create_graph: someone may differentiate these gradients
             return (*_NONE, *differentiable(plan, saved[:8], ctx.mask, ctx.reset, errors, wanted))
         return (*_NONE, *calls.backward(plan, saved[:8], ctx.mask, ctx.reset, saved[8:], errors, wanted))
 
@@ -50,6 +50,12 @@ apply_to_plain: Any = super(torch.autograd.Function, Sequence).apply
 _NONE = (None,) * 4
 
 
+def _many(error: Tensor | None) -> bool:
+    """Whether this is a whole batch of errors that go back side by side (is_grads_batched, vmap): one, seen from here."""
+    transforms = torch._C._functorch
+    return error is not None and (transforms.is_legacy_batchedtensor(error) or transforms.is_batchedtensor(error))
+
+
 def differentiable(
     plan: Plan,
     inputs: Inputs,
@@ -58,10 +64,11 @@ def differentiable(
     errors: tuple[Tensor | None, ...],
     wanted: tuple[bool, ...],
 ) -> list[Tensor | None]:
-    """The gradients with a graph behind them, by the reference."""
+    """The gradients by the reference, with a graph behind them where gradients are enabled."""
     x, h0, c0, *weights = calls.with_state(plan, inputs)
     assert h0 is not None
     stacked = h0.ndim == 3
+    graph = torch.is_grad_enabled()
     with torch.enable_grad():
         given = (h0,) if c0 is None else (h0, c0)
         state = tuple(s[0] for s in given) if stacked else given
@@ -69,6 +76,6 @@ def differentiable(
         made = (y, *(s[None] for s in final)) if stacked else (y, *final)
     pairs = [(part, error) for part, error in zip(made, errors, strict=False) if error is not None]
     asked = [t for t, want in zip(inputs, wanted, strict=True) if want and t is not None]
-    found = torch.autograd.grad([p[0] for p in pairs], asked, [p[1] for p in pairs], create_graph=True, allow_unused=True)
+    found = torch.autograd.grad([p[0] for p in pairs], asked, [p[1] for p in pairs], create_graph=graph, allow_unused=True)
     remaining = iter(found)
     return [next(remaining) if want and t is not None else None for t, want in zip(inputs, wanted, strict=True)]
