@@ -129,23 +129,18 @@ private:
     // dh of the step before t, of the given panels: the products, limited; zero where the state was reset.
     void hand_back(long t, Range mine, Range panels, S* D, int thread) {
         const Range r = rows_of(t, mine);
-        for (long p = panels.begin; p < panels.end;) {
-            const long side = side_of(p, panels.end, r.size());
-            hand_back_panels(t, r, p, side, D, thread);
-            p += side;
-        }
+        const Groups groups = groups_of(panels, r.size());
+        for (long n = 0; n < groups.count; n++) hand_back_panels(t, r, groups.at(n, false), D, thread);
     }
 
     // With few rows several panels are made side by side.
-    long side_of(long p, long end, long M) const {
-        if (M * 4 > accumulators || wh.vectors(p) == 1) return 1;
-        long side = 1;
-        while (side < side_by_side && p + side < end && wh.vectors(p + side) == 2) side++;
-        return side;
+    Groups groups_of(Range panels, long M) const {
+        return {panels, panels.size() && wh.vectors(panels.end - 1) == 1, M * 4 > accumulators ? 1 : side_by_side};
     }
 
-    void hand_back_panels(long t, Range r, long p, long side, S* D, int thread) {
+    void hand_back_panels(long t, Range r, Range panels, S* D, int thread) {
         BPTT_PHASE(state, thread);
+        const long p = panels.begin, side = panels.size();
         const long M = r.size(), width = (side - 1) * NR<S> + wh.vectors(p + side - 1) * V<S>, at = p * NR<S>;
         if (!M) return;
         const S* A = D + r.begin * error_ld + layout.slots.h_slot * layout.Hp;
@@ -199,11 +194,11 @@ private:
             }
             return;
         }
-        for (long j = units.begin; j < units.end;) {
-            const long side = side_of(j, units.end, most(r.size(), before.size()));
-            if (pending >= 0) hand_back_panels(pending, before, j, side, D, thread);
-            if (r.size()) apply(e, r.size(), j * NR<S>, (j + side - 1) * NR<S> + layout.width(j + side - 1), thread);
-            j += side;
+        const Groups groups = groups_of(units, most(r.size(), before.size()));
+        for (long n = 0; n < groups.count; n++) {
+            const Range panels = groups.at(n, Groups::turns(t, r.size()));
+            if (pending >= 0) hand_back_panels(pending, before, panels, D, thread);
+            if (r.size()) apply(e, r.size(), panels.begin * NR<S>, (panels.end - 1) * NR<S> + layout.width(panels.end - 1), thread);
         }
     }
 

@@ -184,18 +184,18 @@ private:
         const Term<S> input = at_once ? operand(r, x_rows + thread * x_height() * x_ld) : Term<S>{};
         const Lines<S> y = e.h;
         if (s.P) e.h = {inner + first * inner_ld, inner_ld, nullptr};
-        for (long j = units.begin; j < units.end;) {
-            // The plain rnn has one panel for a unit: with few rows, several side by side.
-            long side = 1;
-            if (layout.slots.gates == 1 && layout.vectors(j) == 2)
-                while (side < 4 && j + side < units.end && layout.vectors(j + side) == 2) side++;
-            gate_sums(j, side, M, input, state, e.gates, thread);
+        // The plain rnn has one panel for a unit: with few rows, several side by side.
+        const Groups groups(units, narrow_end(units), layout.slots.gates == 1 ? 4 : 1);
+        for (long n = 0; n < groups.count; n++) {
+            const Range panels = groups.at(n, Groups::turns(t, M));
+            gate_sums(panels.begin, panels.size(), M, input, state, e.gates, thread);
             BPTT_PHASE(gates, thread);
-            activate(e, M, j * NR<S>, (j + side - 1) * NR<S> + layout.width(j + side - 1));
-            j += side;
+            activate(e, M, panels.begin * NR<S>, (panels.end - 1) * NR<S> + layout.width(panels.end - 1));
         }
         if (s.P) project(M, first, y, thread, barrier);
     }
+
+    bool narrow_end(Range units) const { return units.size() && layout.vectors(units.end - 1) == 1; }
 
     // Where the rows of step t come from and go to.
     void locate(long t, Range rows_of_step, StepForward<S>& e, S** table) {

@@ -104,6 +104,22 @@ struct Range {
     long size() const { return end - begin; }
 };
 
+// Panels in groups of at most `side` neighbours, a narrow last panel alone.
+struct Groups {
+    Groups(Range panels, bool narrow, long most_side)
+        : begin(panels.begin), side(most_side), wide(panels.size() - narrow), count((wide + side - 1) / side + narrow) {}
+
+    // The n-th, from the front or from the back. Steps of few rows take turns: each begins with the weights that the one before has
+    // left in the caches. What is computed is the same.
+    Range at(long n, bool back) const {
+        const long first = least((back ? count - 1 - n : n) * side, wide);
+        return {begin + first, begin + (first < wide ? least(first + side, wide) : wide + 1)};
+    }
+    static bool turns(long t, long rows) { return rows <= 16 && t % 2; }
+
+    const long begin, side, wide, count;
+};
+
 BPTT_INLINE Range share(long n, int threads, int thread) { return {n * thread / threads, n * (thread + 1) / threads}; }
 
 struct Partition {
