@@ -210,7 +210,7 @@ def draw(lengths: list[int], found: dict[str, list[float]], path: str) -> None:
         axes.set_yscale("log")
         axes.set_xlabel("steps T")
         axes.set_ylabel("processor µs a step")
-        axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=2)
+        axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=2, handlelength=3.5)
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """A word model trained in plain torch and in bptt: 2×200 LSTM, 10,000 words, 20 rows, plain SGD, clipped by norm.
 
-    python benchmarks/words.py [--steps 20] [--threads 2]
+    python benchmarks/words.py [--steps 20] [--threads 2] [--kept-memory]
 
 Both do the same mathematics from the same weights; the losses of the first updates are compared before anything is timed.
 """
@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 from training import compare
 
 import bptt
+from bptt.memory import large_apart
 
 WORDS, EMBED, HIDDEN, ROWS = 10_000, 200, 200, 20
 
@@ -67,9 +68,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument(
+        "--kept-memory", action="store_true", help="malloc keeps what an update frees, as bptt.Run has it do; for both"
+    )
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(0)
+    if chosen.kept_memory:
+        large_apart(False)
     text = (WORDS * torch.rand(2001, ROWS) ** 3).long()  # few words are frequent, most are rare
     plain, ours = Words(nn.LSTM, sparse=False), Words(bptt.nn.LSTM, sparse=True)
     ours.load_state_dict(plain.state_dict())
