@@ -1,5 +1,6 @@
 // The backward pass: against the forward's order, chunk by chunk. In each the steps, whose errors of the gates' sums go to a
-// buffer of the chunk; then, while that is near, what it adds to dx and to the weights' gradients.
+// buffer of the chunk; then, while that is near, what it adds to dx and to the weights' gradients. Threads that split the rows of
+// the batch go apart, each through chunks of its own, and add up the weights' gradients at the end: no error goes from core to core.
 #pragma once
 
 #include "gates.h"
@@ -17,7 +18,9 @@ class BackwardPass {
 public:
     BackwardPass(const Backward<S>& backward, const Rows& compact, Partition partition, void* memory)
         : f(backward), s(backward.shape), layout(s), rows(compact), split(partition) {
-        const long G = layout.slots.gates, depth = G * layout.Hp, limit = chunk_limit(rows, chunk_rows());
+        const long G = layout.slots.gates, depth = G * layout.Hp;
+        limit = apart ? most(mine_at_most, least(chunk_rows(), s.T * mine_at_most)) : chunk_limit(rows, chunk_rows());
+        const long buffers = apart ? split.threads : 1;
         Carve carve(memory);
         const auto packed = [&](long K, long columns, bool wanted) {
             return Packed<S>{carve.take<S>(wanted ? Packed<S>::size(K, columns) : 0), K, columns};
@@ -31,16 +34,17 @@ public:
         dh_ld = spread<S>(layout.Y);
         dh = carve.take<S>(s.B * dh_ld);
         error_ld = spread_operand<S>(layout.slots.slots * layout.Hp);
-        errors = carve.take<S>(limit * error_ld + V<S>);
+        errors = carve.take<S>(buffers * limit * error_ld + V<S>);
         outer_ld = spread_operand<S>(s.P);
-        outer = carve.take<S>(s.P ? limit * outer_ld + V<S> : 0);
+        outer = carve.take<S>(s.P ? buffers * limit * outer_ld + V<S> : 0);
         inner_ld = layout.ldc;
         inner = carve.take<S>(s.P ? split.threads * s.B * inner_ld : 0);
         strip = carve.take<S>(split.threads * s.B * NR<S> * side_by_side);
         tables = carve.take<S*>(split.threads * s.B * tables_each);
         x_ld = round_up(s.I, V<S>);
         x_rows = carve.take<S>(f.dx ? split.threads * block_rows * x_ld : 0);
-        gradients.place(f, layout, rows, split.threads, limit, carve);
+        which = carve.take<int>(apart ? buffers * limit : 0);
+        gradients.place(f, layout, rows, split.threads, apart, limit, carve);
         bytes = carve.used();
     }
     BackwardPass(const BackwardPass&) = delete;
@@ -50,38 +54,78 @@ public:
     void part(int thread, Barrier& barrier) {
         const Range units = split.by_rows ? Range{0, layout.panels} : share(layout.panels, split.threads, thread);
         const Range mine = split.by_rows ? share(s.B, split.threads, thread) : Range{0, s.B};
+        if (apart) {
+            errors += thread * limit * error_ld;
+            outer += s.P ? thread * limit * outer_ld : 0;
+            which += thread * limit;
+        }
+        gradients.begin(thread);
         prepare(thread);
         barrier.wait();
         const bool down = !s.reverse;
         for (long done = 0; done < s.T;) {
-            const Range steps = chunk(rows, down ? s.T - 1 - done : done, down, chunk_rows());
-            const long r0 = rows.begin(steps.begin), r1 = rows.begin(steps.end);
-            S* D = errors - r0 * error_ld;
-            S* dP = outer - r0 * outer_ld;
-            long pending = -1;
+            const long first = down ? s.T - 1 - done : done;
+            const Range steps = apart ? own_chunk(first, down, mine) : chunk(rows, first, down, chunk_rows());
+            const long r0 = rows.begin(steps.begin);
+            Place pending{};
+            long own = 0;
             for (long i = 0; i < steps.size(); i++) {
                 const long t = down ? steps.end - 1 - i : steps.begin + i;
-                step(t, pending, mine, units, D, dP, thread, barrier);
-                pending = t;
+                const Range r = rows_of(t, mine);
+                const Place here{t, r, apart ? own : r.begin - r0};
+                if (apart)
+                    for (long n = r.begin; n < r.end; n++) which[own++] = int(n);
+                step(here, pending, units, thread, barrier);
+                pending = here;
                 if (!split.by_rows) barrier.wait();
             }
-            hand_back(pending, mine, products(units, thread), D, thread);
-            if (split.by_rows || s.P) barrier.wait();
-            if (f.dx) input_errors(share(r1 - r0, split.threads, thread), r0, D, thread);
-            gradients.add(r0, r1, D, error_ld, dP, outer_ld, thread, barrier);
-            barrier.wait();
+            hand_back(pending, products(units, thread), thread);
+            if (!apart && (split.by_rows || s.P)) barrier.wait();
+            const Which made{r0, apart ? which : nullptr};
+            const long all = apart ? own : rows.begin(steps.end) - r0;
+            if (f.dx) input_errors(apart ? Range{0, all} : share(all, split.threads, thread), made, thread);
+            gradients.add(made, all, errors, error_ld, outer, outer_ld, thread, barrier);
+            if (!apart) barrier.wait();
             done += steps.size();
         }
         finish(thread);
+        if (apart) {
+            gradients.settle();
+            barrier.wait();
+        }
         gradients.finish(thread);
     }
 
 private:
+    // A step's compact rows, and where the errors of the first of them lie in the chunk.
+    struct Place {
+        long t;
+        Range r;
+        long at;
+    };
+
     static constexpr long block_rows = 256, side_by_side = 4, tables_each = 6;
 
     // Rows of errors at a time: where they fit, no more than stay in the second caches; else enough that the weights' gradients are
     // added up seldom.
-    long chunk_rows() const { return layout.slots.slots * layout.Hp * long(sizeof(S)) > 2048 ? 1024 : least(1024, 512 * split.threads); }
+    long chunk_rows() const {
+        if (apart) return 512;
+        return layout.slots.slots * layout.Hp * long(sizeof(S)) > 2048 ? 1024 : least(1024, 512 * split.threads);
+    }
+
+    // Worth it where there are more errors than gradients that would then go from core to core.
+    bool goes_apart() const { return split.by_rows && split.threads > 1 && rows.N >= split.threads * (s.I + layout.Y); }
+
+    Range own_chunk(long t, bool down, Range mine) const {
+        Range steps{t, t + 1};
+        for (long own = rows_of(t, mine).size();;) {
+            const long next = down ? steps.begin - 1 : steps.end;
+            if (next < 0 || next >= s.T) return steps;
+            own += rows_of(next, mine).size();
+            if (own > limit) return steps;
+            (down ? steps.begin : steps.end) += down ? -1 : 1;
+        }
+    }
 
     // Panels of the state's error that this thread makes.
     Range products(Range units, int thread) const {
@@ -126,11 +170,10 @@ private:
         return split.by_rows ? Range{rows.find(t, mine.begin), rows.find(t, mine.end)} : Range{rows.begin(t), rows.begin(t + 1)};
     }
 
-    // dh of the step before t, of the given panels: the products, limited; zero where the state was reset.
-    void hand_back(long t, Range mine, Range panels, S* D, int thread) {
-        const Range r = rows_of(t, mine);
-        const Groups groups = groups_of(panels, r.size());
-        for (long n = 0; n < groups.count; n++) hand_back_panels(t, r, groups.at(n, false), D, thread);
+    // dh of the step before, of the given panels: the products, limited; zero where the state was reset.
+    void hand_back(const Place& from, Range panels, int thread) {
+        const Groups groups = groups_of(panels, from.r.size());
+        for (long n = 0; n < groups.count; n++) hand_back_panels(from, groups.at(n, false), thread);
     }
 
     // With few rows several panels are made side by side.
@@ -138,12 +181,14 @@ private:
         return {panels, panels.size() && wh.vectors(panels.end - 1) == 1, M * 4 > accumulators ? 1 : side_by_side};
     }
 
-    void hand_back_panels(long t, Range r, Range panels, S* D, int thread) {
+    void hand_back_panels(const Place& from, Range panels, int thread) {
         BPTT_PHASE(state, thread);
+        const long t = from.t;
+        const Range r = from.r;
         const long p = panels.begin, side = panels.size();
         const long M = r.size(), width = (side - 1) * NR<S> + wh.vectors(p + side - 1) * V<S>, at = p * NR<S>;
         if (!M) return;
-        const S* A = D + r.begin * error_ld + layout.slots.h_slot * layout.Hp;
+        const S* A = errors + from.at * error_ld + layout.slots.h_slot * layout.Hp;
         if (rows.kind_of(t) != Rows::scattered) {
             S* C = dh + (rows.at(r.begin) - t * s.B) * dh_ld;
             state_product(M, A, p, side, C, dh_ld, C, dh_ld);
@@ -177,27 +222,28 @@ private:
 
     static S limit_of_numbers() { return sizeof(S) == 4 ? S(3.4028234663852886e38) : S(1.7976931348623157e308); }
 
-    void step(long t, long pending, Range mine, Range units, S* D, S* dP, int thread, Barrier& barrier) {
-        const Range r = rows_of(t, mine), before = pending < 0 ? Range{0, 0} : rows_of(pending, mine);
+    void step(const Place& here, const Place& pending, Range units, int thread, Barrier& barrier) {
+        const Range r = here.r;
         StepBackward<S> e{};
-        if (r.size()) locate(t, r, D, e, tables + thread * s.B * tables_each);
+        if (r.size()) locate(here, e, tables + thread * s.B * tables_each);
         if (s.P) {
-            if (pending >= 0) hand_back(pending, mine, products(units, thread), D, thread);
+            S* const dP = outer + here.at * outer_ld;
+            hand_back(pending, products(units, thread), thread);
             if (r.size()) add_outer(r, e, products(units, thread), dP);
             if (!split.by_rows) barrier.wait();
             if (r.size()) {
                 S* made = inner + thread * s.B * inner_ld;
-                product<S>(r.size(), dP + r.begin * outer_ld, outer_ld, wr, units.begin, units.end, nullptr, 0, made, inner_ld);
+                product<S>(r.size(), dP, outer_ld, wr, units.begin, units.end, nullptr, 0, made, inner_ld);
                 e.outer = made;
                 e.outer_ld = inner_ld;
                 apply(e, r.size(), units.begin * NR<S>, least(layout.Hp, units.end * NR<S>), thread);
             }
             return;
         }
-        const Groups groups = groups_of(units, most(r.size(), before.size()));
+        const Groups groups = groups_of(units, most(r.size(), pending.r.size()));
         for (long n = 0; n < groups.count; n++) {
-            const Range panels = groups.at(n, Groups::turns(t, r.size()));
-            if (pending >= 0) hand_back_panels(pending, before, panels, D, thread);
+            const Range panels = groups.at(n, Groups::turns(here.t, r.size()));
+            hand_back_panels(pending, panels, thread);
             if (r.size()) apply(e, r.size(), panels.begin * NR<S>, (panels.end - 1) * NR<S> + layout.width(panels.end - 1), thread);
         }
     }
@@ -208,12 +254,14 @@ private:
         for (long i = 0; i < r.size(); i++)
             for (long v = v0; v < v1; v += V<S>) {
                 const Vec<S> carried = load(e.dh[i] + v);
-                store(dP + (r.begin + i) * outer_ld + v, f.dy ? carried + load_first(e.dy[i] + v, s.P - v) : carried);
+                store(dP + i * outer_ld + v, f.dy ? carried + load_first(e.dy[i] + v, s.P - v) : carried);
                 store(e.dh[i] + v, Vec<S>{});
             }
     }
 
-    void locate(long t, Range r, S* D, StepBackward<S>& e, S** table) {
+    void locate(const Place& here, StepBackward<S>& e, S** table) {
+        const long t = here.t;
+        const Range r = here.r;
         const long Y = layout.Y, ldc = layout.ldc;
         const bool lstm = s.cell == Cell::lstm;
         e.gates = f.gates ? f.gates + r.begin * layout.ldg : nullptr;
@@ -221,7 +269,7 @@ private:
         e.ldg = layout.ldg;
         e.Hp = layout.Hp;
         e.H = s.H;
-        e.errors = D + r.begin * error_ld;
+        e.errors = errors + here.at * error_ld;
         e.lde = error_ld;
         e.c = lstm ? f.cells + r.begin * ldc : nullptr;
         e.ldc = ldc;
@@ -272,19 +320,19 @@ private:
         rnn_backward<S, Activation::identity>(e, M, u0, u1);
     }
 
-    // dx of a share of the chunk's rows.
-    void input_errors(Range part_of_chunk, long chunk_begin, const S* D, int thread) {
+    // dx of some of the chunk's rows.
+    void input_errors(Range part_of_chunk, Which made, int thread) {
         BPTT_PHASE(input_errors, thread);
-        const bool direct = rows.dense && s.I % V<S> == 0;
+        const bool direct = !apart && rows.dense && s.I % V<S> == 0;
         for (long i0 = part_of_chunk.begin; i0 < part_of_chunk.end; i0 += block_rows) {
-            const long M = least(block_rows, part_of_chunk.end - i0), r0 = chunk_begin + i0;
-            const S* A = D + r0 * error_ld + layout.slots.x_slot * layout.Hp;
-            S* C = direct ? f.dx + r0 * s.I : x_rows + thread * block_rows * x_ld;
+            const long M = least(block_rows, part_of_chunk.end - i0);
+            const S* A = errors + i0 * error_ld + layout.slots.x_slot * layout.Hp;
+            S* C = direct ? f.dx + made[i0] * s.I : x_rows + thread * block_rows * x_ld;
             const long ld = direct ? s.I : x_ld;
             if (unpacked) gate_rows_product<S>(M, A, error_ld, gate_rows(f.w_ih, s.I, layout.slots.x_gate), 0, ld, nullptr, 0, C, ld);
             else product<S>(M, A, error_ld, wx, 0, wx.panels(), nullptr, 0, C, ld);
             if (direct) continue;
-            for (long i = 0; i < M; i++) copy(f.dx + rows.at(r0 + i) * s.I, C + i * ld, s.I);
+            for (long i = 0; i < M; i++) copy(f.dx + rows.at(made[i0 + i]) * s.I, C + i * ld, s.I);
         }
     }
 
@@ -301,7 +349,10 @@ private:
     const Layout<S> layout;
     const Rows& rows;
     const Partition split;
-    const bool unpacked = rows.N <= unpacked_rows;
+    const bool unpacked = rows.N <= unpacked_rows, apart = goes_apart();
+    const long mine_at_most = (s.B + split.threads - 1) / split.threads;
+    long limit;  // rows of a chunk
+    int* which;  // the compact rows of this thread's chunk, where threads go apart
     Packed<S> wx, wh, wr;
     S *zeros, *c0, *dc, *dh, *errors, *outer, *inner, *strip, *x_rows;
     long dh_ld, error_ld, outer_ld, inner_ld, x_ld;

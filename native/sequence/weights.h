@@ -1,5 +1,5 @@
-// The weights' gradients: dW += Dᵀ X over the compact rows of a chunk. Threads share the rows of dW, so that no sum depends on
-// how many there are.
+// The weights' gradients: dW += Dᵀ X over the compact rows of a chunk. Threads share the rows of dW; or, where they go apart, each
+// has a dW of its own, over its own rows, and in the end they are added, always in the same order.
 #pragma once
 
 #include "layout.h"
@@ -10,14 +10,23 @@
 namespace bptt::BPTT_ISA {
 namespace {
 
+// The compact rows of a chunk: neighbours, or as a table says.
+struct Which {
+    long first;
+    const int* table;
+
+    BPTT_INLINE long operator[](long k) const { return table ? table[k] : first + k; }
+};
+
 template <class S>
 class WeightGradients {
 public:
-    void place(const Backward<S>& backward, const Layout<S>& l, const Rows& compact, int team, long limit, Carve& carve) {
+    void place(const Backward<S>& backward, const Layout<S>& l, const Rows& compact, int team, bool each_alone, long limit, Carve& carve) {
         f = &backward;
         layout = &l;
         rows = &compact;
         threads = team;
+        apart = each_alone;
         depth = least(limit, inner_block);
         const Shape& s = f->shape;
         const long gate_rows = l.slots.gates * s.H;
@@ -25,43 +34,65 @@ public:
         state = target(f->dw_hh, gate_rows, l.Y, carve);
         projection = target(f->dw_hr, s.P, s.H, carve);
         packs_left = most(input.ld + state.ld, projection.ld) > packing_pays;
-        sums = carve.take<S>(f->db_ih || f->db_hh ? l.slots.slots * l.Hp : 0);
+        sums = carve.take<S>(f->db_ih || f->db_hh ? teams() * l.slots.slots * l.Hp : 0);
         left = carve.take<S>(threads * left_size());
     }
 
-    // Rows r0 to r1, whose errors lie in D (and, of a projection's output, in dP).
-    void add(long r0, long r1, const S* D, long ldd, const S* dP, long ldp, int thread, Barrier& barrier) {
-        for (long k0 = r0; k0 < r1; k0 += depth) {
-            const long K = least(depth, r1 - k0);
-            if (k0 > r0) barrier.wait();
+    // Before the first add.
+    void begin(int thread) {
+        left += thread * left_size();
+        own_sums = sums;
+        if (!apart) return;
+        for (Target* t : {&input, &state, &projection}) {
+            if (thread) t->made = t->others + (thread - 1) * t->size();
+            t->right += thread * depth * t->ld;
+        }
+        own_sums += thread * sums_size();
+    }
+
+    // So many of these rows, whose errors lie in D (and, of a projection's output, in dP).
+    void add(Which which, long count, const S* D, long ldd, const S* dP, long ldp, int thread, Barrier& barrier) {
+        for (long k0 = 0; k0 < count; k0 += depth) {
+            const long K = least(depth, count - k0);
+            if (k0 && !apart) barrier.wait();
             {
                 BPTT_PHASE(weight_pack, thread);
-                pack(k0, share(K, threads, thread), K);
+                pack(which, k0, mine(K, thread), K);
             }
-            barrier.wait();
+            if (!apart) barrier.wait();
             BPTT_PHASE(weights, thread);
             const Slots& slots = layout->slots;
             const long per_slot = (layout->H + MR - 1) / MR;
-            blocks(share(slots.slots * per_slot, threads, thread), per_slot, layout->H, D + k0 * ldd, ldd, layout->Hp, K, thread,
+            blocks(mine(slots.slots * per_slot, thread), per_slot, layout->H, D + k0 * ldd, ldd, layout->Hp, K,
                    [&](long slot, auto&& use) {
                        const long x = slot - slots.x_slot, h = slot - slots.h_slot;
-                       if (input.made && x >= 0 && x < slots.gates) use(input, slots.x_gate[x] * layout->H);
-                       if (state.made && h >= 0 && h < slots.gates) use(state, slots.h_gate[h] * layout->H);
+                       if (input.wanted && x >= 0 && x < slots.gates) use(input, slots.x_gate[x] * layout->H);
+                       if (state.wanted && h >= 0 && h < slots.gates) use(state, slots.h_gate[h] * layout->H);
                    });
-            if (projection.made) {
+            if (projection.wanted) {
                 const long all = (f->shape.P + MR - 1) / MR;
-                blocks(share(all, threads, thread), all, f->shape.P, dP + k0 * ldp, ldp, 0, K, thread,
-                       [&](long, auto&& use) { use(projection, 0); });
+                blocks(mine(all, thread), all, f->shape.P, dP + k0 * ldp, ldp, 0, K, [&](long, auto&& use) { use(projection, 0); });
             }
             if (f->db_ih || f->db_hh) add_biases(D + k0 * ldd, ldd, K, thread);
             any = true;
         }
     }
 
+    // Where threads go apart, after the last add: what the others will read is whole. A barrier has to follow.
+    void settle() {
+        if (any) return;
+        for (const Target* t : {&input, &state, &projection})
+            if (t->wanted) clear(t->made, t->size());
+        if (f->db_ih || f->db_hh) clear(own_sums, sums_size());
+        any = true;
+    }
+
     // After the last add and a barrier.
     void finish(int thread) {
-        for (Target* t : {&input, &state, &projection}) deliver(*t, thread);
+        for (const Target* t : {&input, &state, &projection}) deliver(*t, thread);
         if (thread) return;
+        if (apart && (f->db_ih || f->db_hh))
+            for (int other = 1; other < threads; other++) add_to(sums, sums + other * sums_size(), sums_size());
         const Slots& slots = layout->slots;
         for (long g = 0; g < slots.gates; g++) {
             const long H = layout->H;
@@ -71,12 +102,16 @@ public:
     }
 
 private:
-    // One gradient matrix: `made` takes whole vectors, and is the caller's own where that has room for them.
+    // One gradient matrix: `first` takes whole vectors, and is the caller's own where that has room for them.
     struct Target {
         S* wanted = nullptr;
-        S* made = nullptr;
-        S* right = nullptr;  // the packed right operand of its product
+        S* first = nullptr;
+        S* others = nullptr;  // where threads go apart: what all but the first of them make
+        S* right = nullptr;   // the packed right operand of its product
+        S* made = nullptr;    // what this thread adds to
         long height = 0, n = 0, ld = 0;
+
+        long size() const { return height * ld; }
     };
 
     // Blocks of the left operand packed at a time: they stay in the second cache while the panels of the right one pass.
@@ -85,28 +120,33 @@ private:
     // in the first cache.
     static constexpr long packing_pays = 128, unpacked_depth = 256;
 
+    int teams() const { return apart ? threads : 1; }
+    Range mine(long n, int thread) const { return apart ? Range{0, n} : share(n, threads, thread); }
+    long sums_size() const { return layout->slots.slots * layout->Hp; }
     long left_size() const { return round_up(group * MR * depth + V<S>, 32); }
 
     Target target(S* wanted, long height, long n, Carve& carve) {
         const long ld = round_up(n, V<S>);
         S* own = carve.take<S>(wanted && ld != n ? height * ld : 0);
-        S* right = carve.take<S>(wanted ? depth * ld : 0);
+        S* others = carve.take<S>(wanted ? (teams() - 1) * height * ld : 0);
+        S* right = carve.take<S>(wanted ? teams() * depth * ld : 0);
         if (!wanted) return {};
-        return {wanted, ld == n ? wanted : own, right, height, n, ld};
+        S* const first = ld == n ? wanted : own;
+        return {wanted, first, others, right, first, height, n, ld};
     }
 
     // Rows k0 + part of the right operands, in panels of depth K.
-    void pack(long k0, Range part, long K) {
+    void pack(Which which, long k0, Range part, long K) {
         const Shape& s = f->shape;
         for (long k = part.begin; k < part.end; k++) {
-            const long r = k0 + k, at = rows->at(r), t = at / s.B, b = at - t * s.B;
-            if (input.made) pack_row(input, f->x + t * f->x_step + b * f->x_row, k, K);
-            if (state.made) {
+            const long r = which[k0 + k], at = rows->at(r), t = at / s.B, b = at - t * s.B;
+            if (input.wanted) pack_row(input, f->x + t * f->x_step + b * f->x_row, k, K);
+            if (state.wanted) {
                 const long before = rows->before(r, t);
                 const S* h = before >= 0 ? f->y + rows->at(before) * layout->Y : before == Rows::initial ? f->h0 + b * layout->Y : nullptr;
                 pack_row(state, h, k, K);
             }
-            if (projection.made) {
+            if (projection.wanted) {
                 const S* o = f->gates + r * layout->ldg;
                 const S* c = f->cells + r * layout->ldc;
                 each_vector(projection, k, K, [&](long v) { return load(o + layout->place(3, v)) * hyperbolic<S>(load(c + v)); });
@@ -126,18 +166,17 @@ private:
         }
     }
 
-    // Blocks `part` of the left operand, `per_slot` to each slot of `height` columns, slots `apart`.
+    // Blocks `part` of the left operand, `per_slot` to each slot of `height` columns, slots `between`.
     template <class Uses>
-    void blocks(Range part, long per_slot, long height, const S* A, long lda, long apart, long K, int thread, Uses uses) {
-        S* const mine = left + thread * left_size();
+    void blocks(Range part, long per_slot, long height, const S* A, long lda, long between, long K, Uses uses) {
         const long inner = packs_left ? K : least(K, unpacked_depth);
         for (long n0 = part.begin; n0 < part.end;) {
             const long slot = n0 / per_slot;
             const long n1 = least(least(n0 + group, part.end), (slot + 1) * per_slot);
             const auto edge = [&](long n) { return height * (n - slot * per_slot) / per_slot; };
-            const S* const columns = A + slot * apart;
+            const S* const columns = A + slot * between;
             if (packs_left) {
-                S* to = mine;
+                S* to = left;
                 for (long n = n0; n < n1; n++) {
                     pack_block(columns + edge(n), lda, edge(n + 1) - edge(n), K, to);
                     to += (edge(n + 1) - edge(n)) * K;
@@ -149,7 +188,7 @@ private:
                     const bool first = !any && k == 0;
                     for (long v = 0; v < t.ld; v += NR<S>) {
                         const long width = least(NR<S>, t.ld - v);
-                        const S* from = mine;
+                        const S* from = left;
                         for (long n = n0; n < n1; n++) {
                             const long u = edge(n), R = edge(n + 1) - u;
                             S* C = t.made + (row + u) * t.ld + v;
@@ -167,7 +206,7 @@ private:
     }
 
     void add_biases(const S* D, long ldd, long K, int thread) {
-        const Range part = share(layout->slots.slots * layout->Hp / V<S>, threads, thread);
+        const Range part = mine(sums_size() / V<S>, thread);
         constexpr long strip = 4;
         for (long v0 = part.begin; v0 < part.end; v0 += strip) {
             const long n = least(strip, part.end - v0);
@@ -175,7 +214,7 @@ private:
             for (long k = 0; k < K; k++)
                 for (long i = 0; i < n; i++) sum[i] += load(D + k * ldd + (v0 + i) * V<S>);
             for (long i = 0; i < n; i++) {
-                S* to = sums + (v0 + i) * V<S>;
+                S* to = own_sums + (v0 + i) * V<S>;
                 store(to, any ? load(to) + sum[i] : sum[i]);
             }
         }
@@ -184,10 +223,19 @@ private:
     void deliver(const Target& t, int thread) {
         if (!t.wanted) return;
         const Range part = share(t.height, threads, thread);
+        S* const whole = t.first;
+        if (apart && part.size())
+            for (int other = 0; other < threads - 1; other++)
+                add_to(whole + part.begin * t.ld, t.others + other * t.size() + part.begin * t.ld, part.size() * t.ld);
         for (long i = part.begin; i < part.end; i++) {
             if (!any) clear(t.wanted + i * t.n, t.n);
-            else if (t.made != t.wanted) copy(t.wanted + i * t.n, t.made + i * t.ld, t.n);
+            else if (whole != t.wanted) copy(t.wanted + i * t.n, whole + i * t.ld, t.n);
         }
+    }
+
+    // n is a multiple of V.
+    static void add_to(S* to, const S* from, long n) {
+        for (long v = 0; v < n; v += V<S>) store(to + v, load(to + v) + load(from + v));
     }
 
     void give(S* to, long at, long slot) {
@@ -203,7 +251,8 @@ private:
     long depth = 0;
     bool packs_left = false;
     Target input, state, projection;
-    S *sums = nullptr, *left = nullptr;
+    bool apart = false;
+    S *sums = nullptr, *own_sums = nullptr, *left = nullptr;
     bool any = false;
 };
 

@@ -50,7 +50,9 @@ std::vector<std::uint8_t> flags(long n, double share) {
 
 void draw(Drawn& drawn, long most_threads, long largest) {
     const auto cell = Cell(whole(0, 2));
-    const long small = one_in(2) ? 6 : largest, T = whole(1, 9), B = whole(1, one_in(4) ? 40 : 6), I = whole(1, small), H = whole(1, small);
+    const bool many_rows = one_in(5);  // for a layer so small: threads go apart, through several chunks
+    const long small = many_rows ? 24 : one_in(2) ? 6 : largest, T = many_rows ? whole(10, 60) : whole(1, 9);
+    const long B = many_rows ? whole(8, 40) : whole(1, one_in(4) ? 40 : 6), I = whole(1, small), H = whole(1, small);
     const long P = cell == Cell::lstm && H > 1 && one_in(3) ? whole(1, H - 1) : 0, G = cell == Cell::rnn ? 1 : cell == Cell::gru ? 3 : 4;
     const long Y = P ? P : H;
     const double scale = 1 / std::sqrt(double(H));
