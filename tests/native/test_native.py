@@ -59,6 +59,16 @@ def test_reference_is_met(shape, cell, dtype, threads):
     check(layer_of(cell, inputs, hidden, reverse=True, clip_step=0.05), steps, rows, dtype, mask=True, reset=True)
 
 
+@pytest.mark.parametrize("flags", [{}, {"mask": True}, {"mask": True, "reset": True}], ids=lambda flags: "-".join(flags) or "plain")
+@pytest.mark.parametrize(("cell", "proj"), [("rnn", 0), ("gru", 0), ("lstm", 0), ("lstm", 7)])
+def test_threads_go_apart(cell, proj, flags, threads):
+    # So many rows for so small a layer that each thread has gradients of its own, over several chunks of time.
+    for count in (2, 3):
+        threads(count)
+        for reverse in (False, True):
+            check(layer_of(cell, 9, 20, proj, reverse=reverse), 150, 24, torch.float64, **flags)
+
+
 @st.composite
 def layers(draw):
     cell = draw(st.sampled_from(CELLS))
@@ -279,10 +289,10 @@ def test_many_errors_go_back_in_one_pass(cell, vmapped):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize(("rows", "hidden"), [(16, 64), (3, 300)])
-def test_same_threads_same_bits(cell, rows, hidden, threads):
+@pytest.mark.parametrize(("steps", "rows", "hidden"), [(12, 16, 64), (12, 3, 300), (150, 24, 20)])
+def test_same_threads_same_bits(cell, steps, rows, hidden, threads):
     layer = layer_of(cell, 20, hidden)
-    given = problem(layer, 12, rows, torch.float32)
+    given = problem(layer, steps, rows, torch.float32)
     for count in (2, 3):
         threads(count)
         first = results(Native(), layer, *given)
