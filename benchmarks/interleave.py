@@ -25,7 +25,7 @@ class Timing:
 
 
 def interleaved(
-    candidates: dict[str, Callable[[], object]], rounds: int = 21, least: float = 0.02, budget: float = float("inf")
+    candidates: dict[str, Callable[[], object]], rounds: int = 21, least: float = 0.1, budget: float = float("inf")
 ) -> dict[str, Timing]:
     """Calls every candidate in turn, ``rounds`` times, each for at least ``least`` seconds a round.
 

@@ -59,7 +59,9 @@ def test_reference_is_met(shape, cell, dtype, threads):
     check(layer_of(cell, inputs, hidden, reverse=True, clip_step=0.05), steps, rows, dtype, mask=True, reset=True)
 
 
-@pytest.mark.parametrize("flags", [{}, {"mask": True}, {"mask": True, "reset": True}], ids=lambda flags: "-".join(flags) or "plain")
+@pytest.mark.parametrize(
+    "flags", [{}, {"mask": True}, {"mask": True, "reset": True}], ids=lambda flags: "-".join(flags) or "plain"
+)
 @pytest.mark.parametrize(("cell", "proj"), [("rnn", 0), ("gru", 0), ("lstm", 0), ("lstm", 7)])
 def test_threads_go_apart(cell, proj, flags, threads):
     # So many rows for so small a layer that each thread has gradients of its own, over several chunks of time.

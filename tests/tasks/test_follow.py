@@ -168,7 +168,7 @@ def test_a_table_that_grows(tmp_path, step, norm):
     [
         ([{"date": "2020-01-01", "load": 1, "other": 1}, {"date": "2020-01-03", "load": 1, "other": 1}], "rows are 1d apart"),
         ([{"date": "2020-01-02", "load": 1, "other": 1}, {"date": "2020-01-01", "load": 1, "other": 1}], "no later than"),
-        ([{"date": "2020-01-02", "load": None, "other": 1}], "load is missing"),
+        ([{"date": "2020-01-02", "load": None, "other": 1}], "load of 2020-01-02 is missing"),
         ([{"date": "2020-01-02", "load": 1}], "there is no 'other'"),
         ([{"load": 1, "other": 1}], "nothing stands in date"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -29,6 +29,8 @@ _MONTHS = 3  # in a row, of which two have other lengths
 
 @dataclass(frozen=True)
 class _Row:
+    """Targets, past and known columns ``[1, C]`` of one time ``[1]``."""
+
     values: np.ndarray[Any, np.dtype[np.float64]]
     observed: np.ndarray[Any, np.dtype[np.bool_]]
     times: Times
@@ -37,29 +39,45 @@ class _Row:
 class Onward(Follower):
     """What comes after each row, from all rows so far; of months, from the third on: three tell that they are ends of months.
 
-    **Raises** ``ValueError`` for a forecaster that is told some columns ahead of time: the next rows have not come yet.
+    Where columns are known ahead of time, a row that has these alone tells them of a time to come, and is not answered; told
+    again, it replaces what was told. A row with values is answered once the ``horizon`` rows after it were told. Told rows
+    whose values never came count as missing.
     """
 
     def __init__(self, model: ForecastModel, settings: ForecastSettings, what: Fitted, own: Own) -> None:
-        if what.known:
-            raise ValueError(
-                f"the columns {listed(what.known)} are known ahead of time, and a row that comes tells its own time only"
-            )
         self._model, self._settings, self._what, self._own = model, settings, what, own
         self._frequency = None if what.frequency is None else Frequency.parse(what.frequency)
         self._last: list[_Row] = []
+        self._told: list[_Row] = []
         self._state: Any = None
 
     def step(self, row: Any) -> dict[str, Any] | None:
         if not isinstance(row, Mapping):
             raise ValueError(f"got {type(row).__name__}, expected the columns by name: {listed(self._columns())}")
-        values, observed = self._values(row)
-        now = _Row(values, observed, self._time(row))
+        what, stamp = self._what, self._time(row)
+        known = np.array([[math.nan if _empty(row, name) else _cell(row, name) for name in what.known]])
+        if what.known and all(_empty(row, name) for name in (*what.targets, *what.past)):
+            self._tell(known, stamp)
+            return None
+        now = np.array([[_cell(row, name) for name in (*what.targets, *what.past)]])
+        skipped, told, left = self._place(stamp)
+        rows = list(self._missing(skipped))
+        rows.append(self._row(now, self._known(known, stamp, told), stamp, [*self._last, *rows]))
+        if what.known and len(left) < self._settings.horizon:
+            raise ValueError(self._untold(stamp, left))
+        ahead = [*rows[1:], *left]
+        answer = None
+        for n, each in enumerate(rows):
+            answer = self._answer(each, ahead[n : n + self._settings.horizon] if what.known else [])
+        self._told = left
+        return answer
+
+    def _answer(self, now: _Row, ahead: list[_Row]) -> dict[str, Any] | None:
         rows = [*self._last[1 - _MONTHS :], now]
         if self._frequency is not None and self._frequency.unit == "month" and len(rows) < _MONTHS:
             self._last = rows
             return None
-        table, fresh = self._table(rows), len(rows) if self._state is None else 1
+        table, fresh = self._table(rows, ahead), len(rows) if self._state is None else 1
         settings, what = self._settings, self._what
         horizon = settings.horizon
         extended = with_calendar(table, horizon, what.cycles)
@@ -73,36 +91,88 @@ class Onward(Follower):
         if table.frequency is None:
             stamps = ["", *(f"+{n}" for n in range(1, horizon + 1))]
         else:
-            stamps = [show_time(stamp) for stamp in (table.times[-1], *table.stamps_after(horizon))]
-        past = values[:, : len(what.targets)]
+            places = np.arange(len(rows) - 1, len(rows) + horizon, dtype=np.int64)
+            stamps = [show_time(stamp) for stamp in table.frequency.after(table.times, places)]
+        past = now.values[:, : len(what.targets)]
         outlook = Outlook(what.targets, stamps, np.arange(len(stamps)), past, settings.quantiles, quantiles, mean=mean)
         after = {} if table.frequency is None else {"after": stamps[0]}
         return {**after, **outlook.columns()}
 
     def _columns(self) -> tuple[str, ...]:
-        return (*self._what.time, *self._what.targets, *self._what.past)
+        return (*self._what.time, *self._what.targets, *self._what.past, *self._what.known)
 
-    def _values(self, row: Mapping[str, Any]) -> tuple[Any, Any]:
-        found = []
-        for name in (*self._what.targets, *self._what.past):
-            if name not in row:
-                raise ValueError(f"there is no {name!r}, only {listed(list(map(str, row)))}")
-            cell = row[name]
-            try:
-                found.append(math.nan if cell in (None, "") else float(cell))
-            except (TypeError, ValueError):
-                raise ValueError(f"{name} is {cell!r}, no number") from None
-        values = np.array([found])
+    def _tell(self, known: Any, stamp: Times) -> None:
+        """Keeps a row of the future, in the place of an earlier one of its time."""
+        told = self._row(None, self._known(known, stamp), stamp)
+        times = [each.times[0] for each in self._told]
+        if self._what.time and stamp[0] in times:
+            self._told[times.index(stamp[0])] = told
+            return
+        self._check_follows(stamp, [*self._last, *self._told])
+        self._told.append(told)
+
+    def _missing(self, told: list[_Row]) -> Iterator[_Row]:
+        """These rows as they stand once their time is over."""
+        before = list(self._last)
+        for each in told:
+            nothing = np.full((1, len(self._what.targets) + len(self._what.past)), np.nan)
+            before.append(self._row(nothing, self._known_of(each), each.times, before))
+            yield before[-1]
+
+    def _known_of(self, row: _Row) -> Any:
+        return row.values[:, len(self._what.targets) + len(self._what.past) :]
+
+    def _known(self, given: Any, stamp: Times, told: _Row | None = None) -> Any:
+        """The columns known ahead of a row: as it gives them, else as they were told."""
+        found = given if told is None else np.where(np.isfinite(given), given, self._known_of(told))
+        if not np.isfinite(found).all():
+            name = self._what.known[int((~np.isfinite(found[0])).argmax())]
+            raise ValueError(f"nothing tells {name}{self._of(stamp)}; what is known ahead needs a number in every row")
+        return found
+
+    def _place(self, stamp: Times) -> tuple[list[_Row], _Row | None, list[_Row]]:
+        """The told rows before this one, whose values never came; what was told of its own time; the told rows after it."""
+        told, times = self._told, [each.times[0] for each in self._told]
+        if not self._what.time:
+            return [], told[0] if told else None, told[1:]
+        if stamp[0] in times:
+            place = times.index(stamp[0])
+            return told[:place], told[place], told[place + 1 :]
+        if told and not self._last and stamp[0] < times[0]:
+            self._check_follows(told[0].times, [_Row(told[0].values, told[0].observed, stamp)])
+            return [], None, told
+        self._check_follows(stamp, [*self._last, *told])
+        return told, None, []
+
+    def _row(self, now: Any, known: Any, stamp: Times, before: Sequence[_Row] = ()) -> _Row:
+        """With values in the place of missing ones, as the network was trained; ``now`` ``None``: of the future."""
+        names = (*self._what.targets, *self._what.past)
+        values = np.full((1, len(names)), np.nan) if now is None else now
         there = np.isfinite(values)
         how = self._settings.missing
-        if not there.all() and how == "forward" and self._last:
-            values = np.where(there, values, self._last[-1].values)
-        elif not there.all() and how != "mask":
-            name = (*self._what.targets, *self._what.past)[int((~there[0]).argmax())]
-            raise ValueError(
-                f"{name} is missing, and the network was trained with --missing {how}: it needs a number in every row"
-            )
-        return values, there
+        if now is not None and not there.all():
+            if how == "forward" and before:
+                values = np.where(there, values, before[-1].values[:, : len(names)])
+            elif how != "mask":
+                raise ValueError(
+                    f"{names[int((~there[0]).argmax())]}{self._of(stamp)} is missing, and the network was trained with "
+                    f"--missing {how}: it needs a number in every row"
+                )
+        return _Row(
+            np.concatenate([values, known], axis=1), np.concatenate([there, np.ones(known.shape, dtype=bool)], axis=1), stamp
+        )
+
+    def _of(self, stamp: Times) -> str:
+        return f" of {show_time(stamp[0])}" if self._what.time else ""
+
+    def _untold(self, stamp: Times, left: list[_Row]) -> str:
+        horizon, columns = self._settings.horizon, listed(self._what.known)
+        after = f" after {show_time(stamp[0])}" if self._what.time else ""
+        return (
+            f"a forecast of {horizon} row{'s' * (horizon > 1)}{after} needs {columns} of each, and {len(left)} "
+            f"{'was' if len(left) == 1 else 'were'} told: give before it {horizon - len(left)} more that hold "
+            f"{listed([*self._what.time, *self._what.known])} alone, and nothing under {listed(self._what.targets)}"
+        )
 
     def _time(self, row: Mapping[str, Any]) -> Times:
         import polars as pl
@@ -113,20 +183,19 @@ class Onward(Follower):
         if absent := [name for name in names if row.get(name) in (None, "")]:
             raise ValueError(f"nothing stands in {listed(absent)}; every row needs its time")
         if len(names) == 1:
-            stamp = read_times(pl.Series(names[0], [str(row[names[0]])]), self._settings.time_format)
-        else:
-            stamp = join_times(pl.DataFrame({name: [int(row[name])] for name in names}), list(names))
-        self._check_follows(stamp)
-        return stamp
+            return read_times(pl.Series(names[0], [str(row[names[0]])]), self._settings.time_format)
+        return join_times(pl.DataFrame({name: [int(row[name])] for name in names}), list(names))
 
-    def _check_follows(self, stamp: Times) -> None:
-        if not self._last or self._frequency is None:
+    def _check_follows(self, stamp: Times, rows: list[_Row]) -> None:
+        if not rows or not self._what.time:
             return
-        before = np.concatenate([each.times for each in self._last])
-        if stamp[0] <= before[-1]:
+        before = np.concatenate([each.times for each in rows])
+        if (self._frequency is not None or self._what.known) and stamp[0] <= before[-1]:
             raise ValueError(
                 f"{show_time(stamp[0])} is no later than {show_time(before[-1])}: give the rows in order, each once"
             )
+        if self._frequency is None:
+            return
         place = self._frequency.places(np.concatenate([before[-1:], stamp]))[-1]
         if place != 1:
             raise ValueError(
@@ -134,18 +203,38 @@ class Onward(Follower):
                 "gap, or begin anew"
             )
 
-    def _table(self, rows: list[_Row]) -> Table:
+    def _table(self, rows: list[_Row], ahead: list[_Row]) -> Table:
         what = self._what
+        rows = [*rows, *ahead]
         return Table(
             np.concatenate([each.values for each in rows]),
             np.concatenate([each.observed for each in rows]),
             np.concatenate([each.times for each in rows]),
             what.targets,
             what.past,
+            what.known,
             time=", ".join(what.time) or None,
             frequency=self._frequency,
             missing=self._settings.missing,
+            future=len(ahead),
         )
+
+
+def _empty(row: Mapping[str, Any], name: str) -> bool:
+    """Whether nothing stands under this column, or that it is a mark of: ``wind`` for ``wind=NW``."""
+    return row.get(name if name in row else name.partition("=")[0]) in (None, "")
+
+
+def _cell(row: Mapping[str, Any], name: str) -> float:
+    column, equals, value = name.partition("=")
+    if name not in row and equals and column in row:
+        return math.nan if _empty(row, name) else float(str(row[column]) == value)
+    if name not in row:
+        raise ValueError(f"there is no {name!r}, only {listed(list(map(str, row)))}")
+    try:
+        return math.nan if _empty(row, name) else float(row[name])
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is {row[name]!r}, no number") from None
 
 
 class Together(Follower):
