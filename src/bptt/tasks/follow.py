@@ -17,7 +17,7 @@ class Follower(ABC):
 
     @abstractmethod
     def step(self, row: Any) -> dict[str, Any] | None:
-        """The answer after one more row; ``None`` where the row only says that something new begins.
+        """The answer after one more row; ``None`` after one that is not to be answered, as where something new begins.
 
         **Raises** ``ValueError`` for a row that does not fit, after which the state is as it was before.
         """

@@ -23,6 +23,7 @@ from bptt.tasks.forecast.config import ForecastSettings
 from bptt.tasks.forecast.fitted import Fitted, Own
 from bptt.tasks.forecast.model import ForecastModel
 from bptt.tasks.forecast.outlook import Outlook
+from bptt.tasks.forecast.row import cleaned, columns_of, has, holds_only, number
 
 _MONTHS = 3  # in a row, of which two have other lengths
 
@@ -41,7 +42,8 @@ class Onward(Follower):
 
     Where columns are known ahead of time, a row that has these alone tells them of a time to come, and is not answered; told
     again, it replaces what was told. A row with values is answered once the ``horizon`` rows after it were told. Told rows
-    whose values never came count as missing.
+    whose values never came count as missing. Without a column of times, rows have the order in which they were told, beginning
+    with the next one that is to have values, and nothing can be told again.
     """
 
     def __init__(self, model: ForecastModel, settings: ForecastSettings, what: Fitted, own: Own) -> None:
@@ -54,15 +56,21 @@ class Onward(Follower):
     def step(self, row: Any) -> dict[str, Any] | None:
         if not isinstance(row, Mapping):
             raise ValueError(f"got {type(row).__name__}, expected the columns by name: {listed(self._columns())}")
-        what, stamp = self._what, self._time(row)
-        known = np.array([[math.nan if _empty(row, name) else _cell(row, name) for name in what.known]])
-        if what.known and all(_empty(row, name) for name in (*what.targets, *what.past)):
-            self._tell(known, stamp)
+        what, row = self._what, cleaned(row)
+        stamp = self._time(row)
+        known = np.array([[number(row, name) if has(row, name) else math.nan for name in what.known]])
+        if what.known and holds_only(row, (*what.time, *self._series(), *what.known), (*what.targets, *what.past)):
+            self._tell(row, known, stamp)
             return None
-        now = np.array([[_cell(row, name) for name in (*what.targets, *what.past)]])
+        now = np.array([[number(row, name) for name in (*what.targets, *what.past)]])
         skipped, told, left = self._place(stamp)
+        if told is not None and not what.time and (np.isfinite(known) & (known != self._known_of(told))).any():
+            raise ValueError(
+                f"{listed(columns_of(what.known))} differ from what was told of this row: without a column of times, told rows "
+                "begin with the next one that is to have values"
+            )
         rows = list(self._missing(skipped))
-        rows.append(self._row(now, self._known(known, stamp, told), stamp, [*self._last, *rows]))
+        rows.append(self._row(now, self._known(row, known, stamp, told), stamp, [*self._last, *rows]))
         if what.known and len(left) < self._settings.horizon:
             raise ValueError(self._untold(stamp, left))
         ahead = [*rows[1:], *left]
@@ -99,21 +107,27 @@ class Onward(Follower):
         return {**after, **outlook.columns()}
 
     def _columns(self) -> tuple[str, ...]:
-        return (*self._what.time, *self._what.targets, *self._what.past, *self._what.known)
+        what = self._what
+        return columns_of((*what.time, *self._series(), *what.targets, *what.past, *what.known))
 
-    def _tell(self, known: Any, stamp: Times) -> None:
+    def _series(self) -> tuple[str, ...]:
+        return () if self._settings.series is None else (self._settings.series,)
+
+    def _tell(self, row: Mapping[str, Any], known: Any, stamp: Times) -> None:
         """Keeps a row of the future, in the place of an earlier one of its time."""
-        told = self._row(None, self._known(known, stamp), stamp)
+        told = self._row(None, self._known(row, known, stamp), stamp)
         times = [each.times[0] for each in self._told]
         if self._what.time and stamp[0] in times:
             self._told[times.index(stamp[0])] = told
             return
-        self._check_follows(stamp, [*self._last, *self._told])
+        self._check_follows(stamp)
         self._told.append(told)
 
     def _missing(self, told: list[_Row]) -> Iterator[_Row]:
-        """These rows as they stand once their time is over."""
+        """These rows as they stand once their time is over; as in a table, values begin with the first that came."""
         before = list(self._last)
+        if not before and self._settings.missing not in ("mask", "zero"):
+            return
         for each in told:
             nothing = np.full((1, len(self._what.targets) + len(self._what.past)), np.nan)
             before.append(self._row(nothing, self._known_of(each), each.times, before))
@@ -122,12 +136,16 @@ class Onward(Follower):
     def _known_of(self, row: _Row) -> Any:
         return row.values[:, len(self._what.targets) + len(self._what.past) :]
 
-    def _known(self, given: Any, stamp: Times, told: _Row | None = None) -> Any:
+    def _known(self, row: Mapping[str, Any], given: Any, stamp: Times, told: _Row | None = None) -> Any:
         """The columns known ahead of a row: as it gives them, else as they were told."""
         found = given if told is None else np.where(np.isfinite(given), given, self._known_of(told))
         if not np.isfinite(found).all():
             name = self._what.known[int((~np.isfinite(found[0])).argmax())]
-            raise ValueError(f"nothing tells {name}{self._of(stamp)}; what is known ahead needs a number in every row")
+            if not has(row, name):
+                number(row, name)  # raises
+            raise ValueError(
+                f"nothing tells {columns_of([name])[0]}{self._of(stamp)}: what is known ahead needs a value in every row"
+            )
         return found
 
     def _place(self, stamp: Times) -> tuple[list[_Row], _Row | None, list[_Row]]:
@@ -139,24 +157,26 @@ class Onward(Follower):
             place = times.index(stamp[0])
             return told[:place], told[place], told[place + 1 :]
         if told and not self._last and stamp[0] < times[0]:
-            self._check_follows(told[0].times, [_Row(told[0].values, told[0].observed, stamp)])
+            self._check_next(stamp, told[0].times)
             return [], None, told
-        self._check_follows(stamp, [*self._last, *told])
+        self._check_follows(stamp)
         return told, None, []
 
     def _row(self, now: Any, known: Any, stamp: Times, before: Sequence[_Row] = ()) -> _Row:
         """With values in the place of missing ones, as the network was trained; ``now`` ``None``: of the future."""
         names = (*self._what.targets, *self._what.past)
         values = np.full((1, len(names)), np.nan) if now is None else now
-        there = np.isfinite(values)
-        how = self._settings.missing
+        there, how = np.isfinite(values), self._settings.missing
         if now is not None and not there.all():
             if how == "forward" and before:
                 values = np.where(there, values, before[-1].values[:, : len(names)])
+            elif how == "zero":
+                values, there = np.nan_to_num(values), np.ones_like(there)
             elif how != "mask":
+                rows = "the first row" if how == "forward" else "every row"
                 raise ValueError(
                     f"{names[int((~there[0]).argmax())]}{self._of(stamp)} is missing, and the network was trained with "
-                    f"--missing {how}: it needs a number in every row"
+                    f"--missing {how}: it needs a number in {rows}"
                 )
         return _Row(
             np.concatenate([values, known], axis=1), np.concatenate([there, np.ones(known.shape, dtype=bool)], axis=1), stamp
@@ -166,12 +186,13 @@ class Onward(Follower):
         return f" of {show_time(stamp[0])}" if self._what.time else ""
 
     def _untold(self, stamp: Times, left: list[_Row]) -> str:
-        horizon, columns = self._settings.horizon, listed(self._what.known)
-        after = f" after {show_time(stamp[0])}" if self._what.time else ""
+        horizon, what = self._settings.horizon, self._what
+        after = f" after {show_time(stamp[0])}" if what.time else ""
         return (
-            f"a forecast of {horizon} row{'s' * (horizon > 1)}{after} needs {columns} of each, and {len(left)} "
-            f"{'was' if len(left) == 1 else 'were'} told: give before it {horizon - len(left)} more that hold "
-            f"{listed([*self._what.time, *self._what.known])} alone, and nothing under {listed(self._what.targets)}"
+            f"a forecast of {horizon} row{'s' * (horizon > 1)}{after} needs {listed(columns_of(what.known))} of each, and "
+            f"{len(left)} {'was' if len(left) == 1 else 'were'} told: give before it {horizon - len(left)} more that hold "
+            f"{listed(columns_of((*what.time, *self._series(), *what.known)))}, and nothing under "
+            f"{listed(columns_of((*what.targets, *what.past)))}"
         )
 
     def _time(self, row: Mapping[str, Any]) -> Times:
@@ -180,26 +201,28 @@ class Onward(Follower):
         names = self._what.time
         if not names:
             return np.array([self._last[-1].times[0] + 1 if self._last else 0])
-        if absent := [name for name in names if row.get(name) in (None, "")]:
+        if absent := [name for name in names if row.get(name) is None]:
             raise ValueError(f"nothing stands in {listed(absent)}; every row needs its time")
         if len(names) == 1:
             return read_times(pl.Series(names[0], [str(row[names[0]])]), self._settings.time_format)
         return join_times(pl.DataFrame({name: [int(row[name])] for name in names}), list(names))
 
-    def _check_follows(self, stamp: Times, rows: list[_Row]) -> None:
-        if not rows or not self._what.time:
+    def _check_follows(self, stamp: Times) -> None:
+        """That this time comes after all that came or was told, and is the next one."""
+        if not self._what.time or (self._frequency is None and not self._what.known):
             return
-        before = np.concatenate([each.times for each in rows])
-        if (self._frequency is not None or self._what.known) and stamp[0] <= before[-1]:
+        for rows in (self._last, self._told):
+            if rows and stamp[0] <= rows[-1].times[0]:
+                raise ValueError(
+                    f"{show_time(stamp[0])} is no later than {show_time(rows[-1].times[0])}: give the rows in order, each once"
+                )
+        if rows := [*self._last, *self._told]:
+            self._check_next(rows[-1].times, stamp)
+
+    def _check_next(self, before: Times, stamp: Times) -> None:
+        if self._frequency is not None and self._frequency.places(np.concatenate([before, stamp]))[-1] != 1:
             raise ValueError(
-                f"{show_time(stamp[0])} is no later than {show_time(before[-1])}: give the rows in order, each once"
-            )
-        if self._frequency is None:
-            return
-        place = self._frequency.places(np.concatenate([before[-1:], stamp]))[-1]
-        if place != 1:
-            raise ValueError(
-                f"{show_time(stamp[0])} follows {show_time(before[-1])}, but rows are {self._what.frequency} apart: fill the "
+                f"{show_time(stamp[0])} follows {show_time(before[0])}, but rows are {self._what.frequency} apart: fill the "
                 "gap, or begin anew"
             )
 
@@ -218,23 +241,6 @@ class Onward(Follower):
             missing=self._settings.missing,
             future=len(ahead),
         )
-
-
-def _empty(row: Mapping[str, Any], name: str) -> bool:
-    """Whether nothing stands under this column, or that it is a mark of: ``wind`` for ``wind=NW``."""
-    return row.get(name if name in row else name.partition("=")[0]) in (None, "")
-
-
-def _cell(row: Mapping[str, Any], name: str) -> float:
-    column, equals, value = name.partition("=")
-    if name not in row and equals and column in row:
-        return math.nan if _empty(row, name) else float(str(row[column]) == value)
-    if name not in row:
-        raise ValueError(f"there is no {name!r}, only {listed(list(map(str, row)))}")
-    try:
-        return math.nan if _empty(row, name) else float(row[name])
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is {row[name]!r}, no number") from None
 
 
 class Together(Follower):
