@@ -177,7 +177,8 @@ nb::object fresh(const Sizes& sizes, bool f64, void** at) {
 // A tensor whose memory is a loan, given back when torch drops it.
 struct Lent {
     Loan* loan;
-    std::int64_t size, stride;
+    Sizes sizes;
+    std::int64_t strides[3];
     exchange::Managed managed;
 
     static void drop(exchange::Managed* managed) {
@@ -187,18 +188,21 @@ struct Lent {
     }
 };
 
-// A new tensor of one dimension, to be written whole: a large one lies where an earlier one has lain.
+// A new tensor, to be written whole: from so many bytes on it lies where an earlier one has lain.
 template <class S>
-nb::object tape_part(std::size_t elements, void** at) {
+nb::object recurring(const Sizes& sizes, std::size_t least, void** at) {
+    std::size_t elements = 1;
+    for (int d = 0; d < sizes.dimensions; d++) elements *= std::size_t(sizes.n[d]);
     const std::size_t bytes = elements * sizeof(S);
-    if (bytes < least_loan) return fresh({{std::int64_t(elements)}, 1}, sizeof(S) == 8, at);
+    if (bytes < least) return fresh(sizes, sizeof(S) == 8, at);
     auto lent = std::make_unique<Lent>();
     lent->loan = lend(bytes);
-    lent->size = std::int64_t(elements);
-    lent->stride = 1;
+    lent->sizes = sizes;
+    std::int64_t stride = 1;
+    for (int d = sizes.dimensions - 1; d >= 0; d--) lent->strides[d] = stride, stride *= sizes.n[d];
     *at = lent->loan->at;
     exchange::Managed& managed = lent->managed;
-    managed = {1, 0, lent.get(), Lent::drop, 0, {*at, 1, 0, 1, 2, sizeof(S) * 8, 1, &lent->size, &lent->stride, 0}};
+    managed = {1, 0, lent.get(), Lent::drop, 0, {*at, 1, 0, sizes.dimensions, 2, sizeof(S) * 8, 1, lent->sizes.n, lent->strides, 0}};
     lent.release();
     void* object = nullptr;
     if (torch.table->object_from_managed(&managed, &object)) {
@@ -206,6 +210,17 @@ nb::object tape_part(std::size_t elements, void** at) {
         throw nb::python_error();
     }
     return nb::steal(static_cast<PyObject*>(object));
+}
+
+template <class S>
+nb::object tape_part(std::size_t elements, void** at) {
+    return recurring<S>({{std::int64_t(elements)}, 1}, least_loan, at);
+}
+
+// Of outputs and gradients malloc keeps what is smaller.
+template <class S>
+nb::object result(const Sizes& sizes, void** at) {
+    return recurring<S>(sizes, least_lent_result, at);
 }
 
 // A layer, and calls of it.
@@ -288,7 +303,7 @@ private:
         const bool f64 = sizeof(S) == 8, lstm = cell_ == Cell::lstm;
         void* out[5] = {};
         nb::object made[5] = {nb::none(), nb::none(), nb::none(), nb::none(), nb::none()};
-        made[0] = fresh({{s.T, s.B, Y_}, 3}, f64, &out[0]);
+        made[0] = result<S>({{s.T, s.B, Y_}, 3}, &out[0]);
         made[1] = fresh(state_sizes(g.stacked(), s.B, Y_), f64, &out[1]);
         if (lstm) made[2] = fresh(state_sizes(g.stacked(), s.B, H_), f64, &out[2]);
         if (keep && cell_ != Cell::rnn) {
@@ -349,7 +364,7 @@ private:
         for (int i = 0; i < 8; i++) {
             made[i] = nb::none();
             if (PyTuple_GET_ITEM(wanted.ptr(), i) == Py_True && g.tensors[i].there())
-                made[i] = fresh(g.tensors[i].sizes(), sizeof(S) == 8, &out[i]);
+                made[i] = result<S>(g.tensors[i].sizes(), &out[i]);
         }
         const auto& t = g.tensors;
         const auto to = [&](int i) { return static_cast<S*>(out[i]); };

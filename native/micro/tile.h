@@ -32,9 +32,9 @@ struct Term {
 };
 
 // C[i][p·cs + v] = init[i][p·cs + v] + Σ_terms Σ_k A[i][k] B[p·ps + k·N·V + v], for R rows and P panels of N vectors.
-// init may be C, or null for zero.
+// init may be C, or null for zero. Of a transposed product's C no more than the first `columns` are touched.
 template <class S, int R, int P, int N, bool Transposed>
-[[gnu::noinline]] void tile(const Term<S>* term, int terms, const S* init, long ldi, S* C, long ldc, long cs) {
+[[gnu::noinline]] void tile(const Term<S>* term, int terms, const S* init, long ldi, S* C, long ldc, long cs, long columns) {
     // A small tile's sums are chains too few to keep the arithmetic units busy: every so many inner steps have their own.
     constexpr int chains = R * P * N >= 8 ? 1 : R * P * N >= 4 ? 2 : 4;
     Vec<S> sum[chains][R][P * N] = {};
@@ -84,16 +84,18 @@ template <class S, int R, int P, int N, bool Transposed>
         for (int p = 0; p < P; p++)
             for (int v = 0; v < N; v++) {
                 const long at = p * cs + v * V<S>;
-                const Vec<S> start = init ? load(init + i * ldi + at) : Vec<S>{};
-                store(C + i * ldc + at, start + sum[0][i][p * N + v]);
+                const long n = Transposed ? columns - at : V<S>;
+                const Vec<S> start = init ? load_first(init + i * ldi + at, n) : Vec<S>{};
+                store_first(C + i * ldc + at, start + sum[0][i][p * N + v], n);
             }
 }
 
 template <class S, int P, int N, bool Transposed, int R = 1>
-BPTT_INLINE void tile_of(long rows, const Term<S>* term, int terms, const S* init, long ldi, S* C, long ldc, long cs) {
+BPTT_INLINE void tile_of(long rows, const Term<S>* term, int terms, const S* init, long ldi, S* C, long ldc, long cs,
+                         long columns = P * N * V<S>) {
     if constexpr (R <= MR && R * P * 2 <= accumulators) {
-        if (rows == R) return tile<S, R, P, N, Transposed>(term, terms, init, ldi, C, ldc, cs);
-        tile_of<S, P, N, Transposed, R + 1>(rows, term, terms, init, ldi, C, ldc, cs);
+        if (rows == R) return tile<S, R, P, N, Transposed>(term, terms, init, ldi, C, ldc, cs, columns);
+        tile_of<S, P, N, Transposed, R + 1>(rows, term, terms, init, ldi, C, ldc, cs, columns);
     }
 }
 

@@ -34,9 +34,9 @@ public:
         dh_ld = spread<S>(layout.Y);
         dh = carve.take<S>(s.B * dh_ld);
         error_ld = spread_operand<S>(layout.slots.slots * layout.Hp);
-        errors = carve.take<S>(buffers * limit * error_ld + V<S>);
+        errors = carve.take<S>(buffers * whole(error_ld));
         outer_ld = spread_operand<S>(s.P);
-        outer = carve.take<S>(s.P ? buffers * limit * outer_ld + V<S> : 0);
+        outer = carve.take<S>(s.P ? buffers * whole(outer_ld) : 0);
         inner_ld = layout.ldc;
         inner = carve.take<S>(s.P ? split.threads * s.B * inner_ld : 0);
         strip = carve.take<S>(split.threads * s.B * NR<S> * side_by_side);
@@ -55,8 +55,8 @@ public:
         const Range units = split.by_rows ? Range{0, layout.panels} : share(layout.panels, split.threads, thread);
         const Range mine = split.by_rows ? share(s.B, split.threads, thread) : Range{0, s.B};
         if (apart) {
-            errors += thread * limit * error_ld;
-            outer += s.P ? thread * limit * outer_ld : 0;
+            errors += thread * whole(error_ld);
+            outer += s.P ? thread * whole(outer_ld) : 0;
             which += thread * limit;
         }
         gradients.begin(thread);
@@ -107,13 +107,16 @@ private:
     static constexpr long block_rows = 256, side_by_side = 4, tables_each = 6;
 
     // Rows of errors at a time: where they fit, no more than stay in the second caches; else enough that the weights' gradients are
-    // added up seldom.
+    // added up seldom. Threads that go apart have small weights, and each a second cache for its own.
     long chunk_rows() const {
         if (apart) return 512;
         return layout.slots.slots * layout.Hp * long(sizeof(S)) > 2048 ? 1024 : least(1024, 512 * split.threads);
     }
 
-    // Worth it where there are more errors than gradients that would then go from core to core.
+    // A chunk's errors: packing reads a vector past the last of them.
+    long whole(long ld) const { return limit * ld + most(V<S>, line<S>); }
+
+    // Worth it where errors that would go from core to core are more than the gradients that then do; which also bounds the memory.
     bool goes_apart() const { return split.by_rows && split.threads > 1 && rows.N >= split.threads * (s.I + layout.Y); }
 
     Range own_chunk(long t, bool down, Range mine) const {

@@ -1,5 +1,5 @@
-// The weights' gradients: dW += Dᵀ X over the compact rows of a chunk. Threads share the rows of dW; or, where they go apart, each
-// has a dW of its own, over its own rows, and in the end they are added, always in the same order.
+// The weights' gradients: dW += Dᵀ X over the compact rows of a chunk. Threads share the rows of dW, and no sum depends on how many
+// there are; or, where they go apart, each has a dW of its own, over its own rows, and in the end they are added in their order.
 #pragma once
 
 #include "layout.h"
@@ -102,16 +102,15 @@ public:
     }
 
 private:
-    // One gradient matrix: `first` takes whole vectors, and is the caller's own where that has room for them.
+    // One gradient matrix, [height][n]; ld is n in whole vectors.
     struct Target {
         S* wanted = nullptr;
-        S* first = nullptr;
         S* others = nullptr;  // where threads go apart: what all but the first of them make
         S* right = nullptr;   // the packed right operand of its product
         S* made = nullptr;    // what this thread adds to
         long height = 0, n = 0, ld = 0;
 
-        long size() const { return height * ld; }
+        long size() const { return height * n; }
     };
 
     // Blocks of the left operand packed at a time: they stay in the second cache while the panels of the right one pass.
@@ -127,12 +126,10 @@ private:
 
     Target target(S* wanted, long height, long n, Carve& carve) {
         const long ld = round_up(n, V<S>);
-        S* own = carve.take<S>(wanted && ld != n ? height * ld : 0);
-        S* others = carve.take<S>(wanted ? (teams() - 1) * height * ld : 0);
+        S* others = carve.take<S>(wanted ? (teams() - 1) * height * n : 0);
         S* right = carve.take<S>(wanted ? teams() * depth * ld : 0);
         if (!wanted) return {};
-        S* const first = ld == n ? wanted : own;
-        return {wanted, first, others, right, first, height, n, ld};
+        return {wanted, others, right, wanted, height, n, ld};
     }
 
     // Rows k0 + part of the right operands, in panels of depth K.
@@ -191,12 +188,12 @@ private:
                         const S* from = left;
                         for (long n = n0; n < n1; n++) {
                             const long u = edge(n), R = edge(n + 1) - u;
-                            S* C = t.made + (row + u) * t.ld + v;
+                            S* C = t.made + (row + u) * t.n + v;
                             const S* right = t.right + v * K + k * width;
                             const Term<S> term = packs_left ? Term<S>{from, R, right, 0, deep}
                                                             : Term<S>{columns + k * lda + u, lda, right, 0, deep};
-                            if (width == NR<S>) tile_of<S, 1, 2, true>(R, &term, 1, first ? nullptr : C, t.ld, C, t.ld, 0);
-                            else tile_of<S, 1, 1, true>(R, &term, 1, first ? nullptr : C, t.ld, C, t.ld, 0);
+                            if (width == NR<S>) tile_of<S, 1, 2, true>(R, &term, 1, first ? nullptr : C, t.n, C, t.n, 0, t.n - v);
+                            else tile_of<S, 1, 1, true>(R, &term, 1, first ? nullptr : C, t.n, C, t.n, 0, t.n - v);
                             from += R * K;
                         }
                     }
@@ -222,20 +219,13 @@ private:
 
     void deliver(const Target& t, int thread) {
         if (!t.wanted) return;
-        const Range part = share(t.height, threads, thread);
-        S* const whole = t.first;
-        if (apart && part.size())
-            for (int other = 0; other < threads - 1; other++)
-                add_to(whole + part.begin * t.ld, t.others + other * t.size() + part.begin * t.ld, part.size() * t.ld);
-        for (long i = part.begin; i < part.end; i++) {
-            if (!any) clear(t.wanted + i * t.n, t.n);
-            else if (whole != t.wanted) copy(t.wanted + i * t.n, whole + i * t.ld, t.n);
-        }
+        const Range part = share(t.size(), threads, thread);
+        if (!any) return clear(t.wanted + part.begin, part.size());
+        for (int other = 0; other < teams() - 1; other++) add_to(t.wanted + part.begin, t.others + other * t.size() + part.begin, part.size());
     }
 
-    // n is a multiple of V.
     static void add_to(S* to, const S* from, long n) {
-        for (long v = 0; v < n; v += V<S>) store(to + v, load(to + v) + load(from + v));
+        for (long v = 0; v < n; v += V<S>) store_first(to + v, load_first(to + v, n - v) + load_first(from + v, n - v), n - v);
     }
 
     void give(S* to, long at, long slot) {

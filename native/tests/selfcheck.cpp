@@ -2,7 +2,7 @@
 // clipping, projections, several threads, with and without a tape. Buffers are exactly as long as the contract says and hold NaN
 // before they are written, so that a sanitizer sees every step beside the path.
 //
-//     bptt_selfcheck [layers = 300] [seed = 1] [most threads = 3] [largest size = 70]
+//     bptt_selfcheck [layers = 300] [seed = 1] [most threads = 3] [largest size = 110]
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -51,12 +51,15 @@ std::vector<std::uint8_t> flags(long n, double share) {
 void draw(Drawn& drawn, long most_threads, long largest) {
     const auto cell = Cell(whole(0, 2));
     const bool many_rows = one_in(5);  // for a layer so small: threads go apart, through several chunks
-    const long small = many_rows ? 24 : one_in(2) ? 6 : largest, T = many_rows ? whole(10, 60) : whole(1, 9);
-    const long B = many_rows ? whole(8, 40) : whole(1, one_in(4) ? 40 : 6), I = whole(1, small), H = whole(1, small);
+    const long small = one_in(2) ? (many_rows ? 24 : 6) : largest, T = many_rows ? 32 * whole(1, 4) : whole(1, 9);
+    const long B = many_rows ? 8 * whole(1, 4) : whole(1, one_in(4) ? 40 : 6), I = whole(1, small), H = whole(1, small);
     const long P = cell == Cell::lstm && H > 1 && one_in(3) ? whole(1, H - 1) : 0, G = cell == Cell::rnn ? 1 : cell == Cell::gru ? 3 : 4;
     const long Y = P ? P : H;
     const double scale = 1 / std::sqrt(double(H));
     drawn.mask = one_in(2) ? flags(T * B, 0.7) : std::vector<std::uint8_t>{};
+    if (one_in(3))  // rows that never take part: where threads split the batch, one has nothing to do
+        for (std::size_t i = 0; i < drawn.mask.size(); i++)
+            if (long(i) % B < B / 2) drawn.mask[i] = 0;
     drawn.reset = one_in(2) ? flags(T * B, 0.3) : std::vector<std::uint8_t>{};
     Layer& l = drawn.layer;
     l.shape = {cell, cell == Cell::rnn ? Activation(whole(0, 2)) : Activation::tanh, one_in(2), T, B, I, H, P,
@@ -243,7 +246,7 @@ int loans() {
 int main(int count, char** words) {
     const auto word = [&](int n, long otherwise) { return count > n ? std::strtol(words[n], nullptr, 10) : otherwise; };
     try {
-        return checks(word(1, 300), std::uint64_t(word(2, 1)), word(3, 3), word(4, 70)) | loans() | readouts(std::uint64_t(word(2, 1)), word(3, 3));
+        return checks(word(1, 300), std::uint64_t(word(2, 1)), word(3, 3), word(4, 110)) | loans() | readouts(std::uint64_t(word(2, 1)), word(3, 3));
     } catch (const std::exception& error) {
         std::fprintf(stderr, "%s\n", error.what());
         return 2;

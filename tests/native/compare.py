@@ -13,8 +13,8 @@ GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 RELATIVE = {torch.float64: 1e-10, torch.float32: 5e-4}
 
 
-def problem(layer, steps, rows, dtype, bias=True, mask=False, reset=False, seed=0):
-    """x, the state and the weights, leaves that want gradients; and the flags."""
+def problem(layer, steps, rows, dtype, bias=True, mask=False, reset=False, half=False, seed=0):
+    """x, the state and the weights, leaves that want gradients; and the flags. ``half``: the others never take part."""
     draw = torch.Generator().manual_seed(seed)
 
     def normal(*shape):
@@ -35,6 +35,8 @@ def problem(layer, steps, rows, dtype, bias=True, mask=False, reset=False, seed=
         torch.rand(steps, rows, generator=draw) > 0.3 if mask else None,
         torch.rand(steps, rows, generator=draw) > 0.7 if reset else None,
     )
+    if half:
+        flags = Rows((torch.arange(rows) >= rows // 2).expand(steps, rows).contiguous(), flags.reset)
     return x, state, weights, flags
 
 

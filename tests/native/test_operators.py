@@ -32,6 +32,30 @@ def arguments(layer, dtype=torch.float64, grad=True, **settings):
     return (*inputs, *flags, layer.cell, layer.activation, layer.reverse, layer.clip_step, tape)
 
 
+def test_large_results_take_the_place_of_earlier_ones():
+    if not hasattr(native, "idle_bytes"):
+        pytest.skip("this bptt_native has no loans")
+    layer = bptt.nn.RNN(1, 512, backend="native")
+    x = torch.randn(1100, 16, 1)  # y: 34 MiB
+    native.release_idle()
+    with torch.no_grad():
+        first, _ = layer(x)
+        second, _ = layer(x)
+        assert native.idle_bytes() == 0
+        assert first.is_contiguous()
+        assert torch.equal(first, second)
+        place = first.data_ptr()
+        part = first[-1]
+        del first
+        assert native.idle_bytes() == 0, "a part of it is still held"
+        del part
+        assert native.idle_bytes() >= 34 << 20
+        third, _ = layer(x)
+    assert third.data_ptr() == place
+    assert torch.equal(third, second)
+    native.release_idle()
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_opcheck(cell):
     """Without flags, and of a width without padding: opcheck compares the whole tape, of which the rest is fresh memory."""
