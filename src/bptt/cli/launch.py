@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -80,19 +80,20 @@ def tell(error: BaseException, text: str) -> None:
     The first one to fail speaks; one that only lost another waits whether that has something to say, and names it if not.
     """
     board = _board() if size() > 1 else None
-    if board is None:  # alone, or it went with the first process
-        if size() == 1 or type(error).__name__ not in _SECOND or os.environ["RANK"] in ("0", "1"):
-            print(text, file=sys.stderr, flush=True)
-        return
-    board.add("seen", 1)
-    board.set(f"left/{os.environ['RANK']}", "")
-    if type(error).__name__ in _SECOND:
-        _wait(lambda: board.check(["told"]))
-    if board.add("told", 1) == 1:
-        gone = [str(rank) for rank in range(size()) if not board.check([f"left/{rank}"])]
-        lost = f" (not heard of: process {', '.join(gone)} of 0..{size() - 1})" if type(error).__name__ in _SECOND else ""
-        print(f"{text}{lost if gone else ''}", file=sys.stderr, flush=True)
-    if leads() and not _of_torchrun():  # the board goes with this process
+    second, lost = type(error).__name__ in _SECOND, ""
+    speaks = size() == 1 or not second or os.environ["RANK"] in ("0", "1")  # where the board went with the first process
+    if board is not None:
+        with suppress(RuntimeError):  # it may go in the midst of it
+            board.set(f"left/{os.environ['RANK']}", "")
+            if second:
+                _wait(lambda: board.check(["told"]))
+                gone = [str(rank) for rank in range(size()) if not board.check([f"left/{rank}"])]
+                lost = f" (not heard of: process {', '.join(gone)} of 0..{size() - 1})" if gone else ""
+            speaks = board.add("told", 1) == 1
+            board.add("seen", 1)  # the last that this one asks of it: the first process waits for that
+    if speaks:
+        print(f"{text}{lost}", file=sys.stderr, flush=True)
+    if board is not None and leads() and not _of_torchrun():
         _wait(lambda: board.add("seen", 0) == size())
 
 
