@@ -37,7 +37,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--without", nargs="+", default=[], choices=["compile", "jax"])
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--seconds", type=float, default=20.0, help="after which no further round of one size begins")
-    parser.add_argument("--compile-seconds", type=float, default=60.0, help="after which a compilation is given up")
+    parser.add_argument("--compile-seconds", type=float, default=180.0, help="after which a compilation is given up")
     parser.add_argument("--compile-steps", type=int, default=100, help="longer loops, which it unrolls, are not compiled")
     parser.add_argument("--unchecked", action="store_true", help="do not run the native tests first")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "bench")
@@ -130,7 +130,7 @@ def one(chosen: Any, threads: int, cell: str, shape: Any, dtype: Any, backward: 
         wanted = {"jax": lambda: jax_step(cell, theirs, x, backward)} if "jax" not in chosen.without else {}
         if "compile" not in chosen.without and not chosen.random:
             limits = (chosen.compile_steps, chosen.compile_seconds)
-            wanted["compile"] = lambda: compiled_step(theirs, x, backward, *limits)
+            wanted["compile"] = lambda: compiled_step(cell, shape, theirs, x, backward, *limits)
         for name, make in wanted.items():
             made = make()
             if isinstance(made, str):

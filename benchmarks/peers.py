@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
-import time
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
+import torch._dynamo
+import torch._inductor.config
 from shapes import Shape
 from torch import Tensor, nn
 
@@ -41,32 +46,41 @@ def layers(cell: str, shape: Shape, dtype: torch.dtype) -> tuple[nn.Module, nn.M
     return ours, theirs, torch.randn(steps, rows, inputs, dtype=dtype, requires_grad=True)
 
 
-def compiled_step(layer: nn.Module, x: Tensor, backward: bool, steps: int, seconds: float) -> Call | str:
-    """torch.compile of torch's own layer, its time loop unrolled; or in words why not."""
+def compiled_step(
+    cell: str, shape: Shape, layer: nn.Module, x: Tensor, backward: bool, steps: int, seconds: float
+) -> Call | str:
+    """torch.compile of torch's own layer, its time loop unrolled; or in words why not.
+
+    A process of its own tries first, and its results are cached: a compilation that is given up leaves no compiler at work, and
+    no half-made graphs, beside what is timed.
+    """
     if len(x) > steps:
         return f"it unrolls the loop, and T is above {steps} (--compile-steps)"
-    if not hasattr(signal, "setitimer"):
-        return "no timer here to stop a compilation"
+    if not hasattr(os, "killpg"):
+        return "no way here to stop a compilation"
+    trial = [cell, ",".join(map(str, shape)), str(x.dtype).removeprefix("torch."), "both" if backward else "forward"]
+    command = [sys.executable, __file__, *trial, str(torch.get_num_threads())]
+    with subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            said = process.communicate(timeout=seconds)[1]
+        except subprocess.TimeoutExpired:
+            return f"takes more than {seconds:.0f} s to compile"
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode:
+        return (said.strip().splitlines() or ["it fails"])[-1]
+    return _compiled(layer, x, backward)
 
-    def stop(*_: object) -> None:
-        raise TimeoutError
 
+def _compiled(layer: nn.Module, x: Tensor, backward: bool) -> Call:
     torch.compiler.reset()
-    before, handler = torch._dynamo.config.allow_rnn, signal.signal(signal.SIGALRM, stop)
-    torch._dynamo.config.allow_rnn = True
     call = torch_step(torch.compile(layer), x, backward)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        start = time.perf_counter()
+    with torch._dynamo.config.patch(allow_rnn=True), torch._inductor.config.patch(compile_threads=1):
         call()
         call()
-    except Exception as error:  # a compiler that is stopped in its course fails in many ways
-        late = time.perf_counter() - start >= seconds - 0.1
-        return f"takes more than {seconds:.0f} s to compile" if late else f"{type(error).__name__}"
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
-        torch._dynamo.config.allow_rnn = before
     return call
 
 
@@ -126,3 +140,13 @@ def _lstm(jax: Any, w: Any, b: Any) -> Callable[[Any, Any], Any]:
 
 
 _JAX_CELLS = {"RNN": _rnn, "GRU": _gru, "LSTM": _lstm}
+
+
+def _try(cell: str, sizes: str, dtype: str, each: str, threads: str) -> None:
+    torch.set_num_threads(int(threads))
+    _, theirs, x = layers(cell, tuple(map(int, sizes.split(","))), getattr(torch, dtype))
+    _compiled(theirs, x, each == "both")
+
+
+if __name__ == "__main__":
+    _try(*sys.argv[1:])

@@ -28,32 +28,35 @@ class Sequence(torch.autograd.Function):
         ctx: Any, layer: Layer, mask: Tensor | None, reset: Tensor | None, made: Made, *inputs: Tensor
     ) -> tuple[Tensor, ...]:
         y, h, c, gates, cells = made
-        ctx.layer, ctx.mask, ctx.reset = layer, mask, reset
+        ctx.called = layer, mask, reset
         ctx.save_for_backward(*inputs, y, gates, cells)
         ctx.set_materialize_grads(False)
         return (y, h) if c is None else (y, h, c)
 
     @staticmethod
     def backward(ctx: Any, *errors: Tensor | None) -> tuple[Tensor | None, ...]:
-        saved, plan = ctx.saved_tensors, calls.plan_of(ctx.layer)
-        wanted = asked(ctx, saved[:8], 5)
+        layer, mask, reset = ctx.called
+        plan, saved = calls.plan_of(layer), ctx.saved_tensors
+        inputs, tape = saved[:8], saved[8:]
+        wanted = asked(ctx, inputs, 5)
         if not plan.lstm:
             errors = (*errors, None)
-        if torch.is_grad_enabled() or any(map(_many, errors)):  # create_graph: someone may differentiate these gradients
-            return (*_NONE, *differentiable(plan, saved[:8], ctx.mask, ctx.reset, errors, wanted))
-        return (*_NONE, *calls.backward(plan, saved[:8], ctx.mask, ctx.reset, saved[8:], errors, wanted))
+        if torch.is_grad_enabled() or any(map(_many, errors)):
+            # create_graph: someone may differentiate these gradients
+            return (*_NONE, *differentiable(plan, inputs, mask, reset, errors, wanted))
+        return (*_NONE, *calls.backward(plan, inputs, mask, reset, tape, errors, wanted))
 
 
 # For tensors known to be plain: without the Python that torch puts before it, which looks for what transforms have left behind.
 apply_to_plain: Any = super(torch.autograd.Function, Sequence).apply
 
 _NONE = (None,) * 4
+_legacy, _batched = torch._C._functorch.is_legacy_batchedtensor, torch._C._functorch.is_batchedtensor
 
 
 def _many(error: Tensor | None) -> bool:
     """Whether this is a whole batch of errors that go back side by side (is_grads_batched, vmap): one, seen from here."""
-    transforms = torch._C._functorch
-    return error is not None and (transforms.is_legacy_batchedtensor(error) or transforms.is_batchedtensor(error))
+    return error is not None and (_legacy(error) or _batched(error))
 
 
 def differentiable(

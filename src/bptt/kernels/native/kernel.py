@@ -73,19 +73,18 @@ class Native:
             or _trace() is not None
         ):
             return None
-        plan, lstm = calls.plan_of(layer), layer.cell == "lstm"
-        given = (state, None) if state is None or not lstm else state
+        plan = calls.plan_of(layer)
+        given = (state, None) if state is None or not plan.lstm else state
         if plan.direct is None or type(x) not in _PLAIN or type(given) is not tuple or len(given) != 2:
             return None
         for part in given:
             if part is not None and (type(part) not in _PLAIN or part.ndim != 3):
                 return None
         inputs = (x, *given, *weights)
-        keep = _grad() and True in [t is not None and t.requires_grad for t in inputs]
+        # The first weight says it nearly always.
+        keep = _grad() and (weights[0].requires_grad or any(t is not None and t.requires_grad for t in inputs))
         made = plan.direct.forward(inputs, None, None, keep, calls.threads())
         if made is None:
             return None
-        if keep:
-            y, *final = apply_to_plain(layer, None, None, made, *inputs)
-            return y, tuple(final) if lstm else final[0]
-        return made[0], made[1:3] if lstm else made[1]
+        y, h, *c = apply_to_plain(layer, None, None, made, *inputs) if keep else made[:3]
+        return y, (h, *c) if plan.lstm else h
