@@ -29,12 +29,23 @@ struct Term {
     long lda;
     const S* B;
     long ps, K;
+    bool far = false;  // B is larger than far_bytes
 };
+
+// From memory a panel comes more slowly than one tile uses it, and the next tiles find it near. So that it comes evenly, each tile
+// fetches its part of the panel that lies behind: `by` elements every inner step, from the `first` of as many such parts on.
+struct Soon {
+    long first, by;
+};
+
+// Larger matrices do not stay near from step to step.
+constexpr long far_bytes = 4 << 20;
 
 // C[i][p·cs + v] = init[i][p·cs + v] + Σ_terms Σ_k A[i][k] B[p·ps + k·N·V + v], for R rows and P panels of N vectors.
 // init may be C, or null for zero. Of a transposed product's C no more than the first `columns` are touched.
-template <class S, int R, int P, int N, bool Transposed>
-[[gnu::noinline]] void tile(const Term<S>* term, int terms, const S* init, long ldi, S* C, long ldc, long cs, long columns) {
+template <class S, int R, int P, int N, bool Transposed, class... Fetches>
+[[gnu::noinline]] void tile(const Term<S>* term, int terms, const S* init, long ldi, S* C, long ldc, long cs, long columns,
+                            Fetches... fetches) {
     // A small tile's sums are chains too few to keep the arithmetic units busy: every so many inner steps have their own.
     constexpr int chains = R * P * N >= 8 ? 1 : R * P * N >= 4 ? 2 : 4;
     Vec<S> sum[chains][R][P * N] = {};
@@ -44,6 +55,8 @@ template <class S, int R, int P, int N, bool Transposed>
     for (const Term<S>* end = term + terms; term < end; term++) {
         const S* B = term->B;
         const long ps = term->ps, lda = term->lda;
+        [[maybe_unused]] const S* behind = B + term->K * N * V<S>;
+        ((behind += term->K * fetches.first), ...);
         // Three rows to a pointer: x86 addresses base, base + lda and base + 2 lda without another register. The empty assembly
         // keeps the compiler from making them one pointer and a dozen offsets again.
         constexpr int group = Transposed ? R : 3;
@@ -66,6 +79,7 @@ template <class S, int R, int P, int N, bool Transposed>
                 const Vec<S> a = splat(row[i / group][(i % group) * (Transposed ? 1 : lda)]);
                 for (int q = 0; q < P * N; q++) sum[chain][i][q] += a * b[q];
             }
+            ((__builtin_prefetch(behind, 0, 2), behind += fetches.by), ...);
             B += N * V<S>;
             for (const S*& at : row) at += next;
         };
@@ -90,13 +104,18 @@ template <class S, int R, int P, int N, bool Transposed>
             }
 }
 
-template <class S, int P, int N, bool Transposed, int R = 1>
-BPTT_INLINE void tile_of(long rows, const Term<S>* term, int terms, const S* init, long ldi, S* C, long ldc, long cs,
-                         long columns = P * N * V<S>) {
+template <class S, int P, int N, bool Transposed, int R = 1, class... Fetches>
+BPTT_INLINE void tile_of(long rows, const Term<S>* term, int terms, const S* init, long ldi, S* C, long ldc, long cs, long columns,
+                         Fetches... fetches) {
     if constexpr (R <= MR && R * P * 2 <= accumulators) {
-        if (rows == R) return tile<S, R, P, N, Transposed>(term, terms, init, ldi, C, ldc, cs, columns);
-        tile_of<S, P, N, Transposed, R + 1>(rows, term, terms, init, ldi, C, ldc, cs, columns);
+        if (rows == R) return tile<S, R, P, N, Transposed>(term, terms, init, ldi, C, ldc, cs, columns, fetches...);
+        tile_of<S, P, N, Transposed, R + 1>(rows, term, terms, init, ldi, C, ldc, cs, columns, fetches...);
     }
+}
+
+template <class S, int P, int N, bool Transposed>
+BPTT_INLINE void tile_of(long rows, const Term<S>* term, int terms, const S* init, long ldi, S* C, long ldc, long cs) {
+    tile_of<S, P, N, Transposed>(rows, term, terms, init, ldi, C, ldc, cs, P * N * V<S>);
 }
 
 constexpr int most_terms = 2;
@@ -139,6 +158,9 @@ void product_of(long M, const Term<S>* term, int terms, long panels, const S* in
         return;
     }
     const long blocks = (M + MR - 1) / MR, pieces = terms > 1 ? 1 : (deepest + inner_block - 1) / inner_block;
+    constexpr long wide = N * V<S>;
+    const long by = (wide + blocks - 1) / blocks;
+    const bool far = N == 2 && blocks > 1 && (term[0].far || term[terms - 1].far);
     for (long p = 0; p < panels; p++)
         for (long piece = 0; piece < pieces; piece++) {
             const S* from = piece ? C + p * cs : init ? init + p * cs : nullptr;
@@ -150,7 +172,11 @@ void product_of(long M, const Term<S>* term, int terms, long panels, const S* in
                     const long k0 = term[t].K * piece / pieces, k1 = term[t].K * (piece + 1) / pieces;
                     at[t] = {term[t].A + m0 * term[t].lda + k0, term[t].lda, term[t].B + p * term[t].ps + k0 * N * V<S>, 0, k1 - k0};
                 }
-                tile_of<S, 1, N, false>(m1 - m0, at, terms, from ? from + m0 * ldf : nullptr, ldf, C + m0 * ldc + p * cs, ldc, cs);
+                const S* const start = from ? from + m0 * ldf : nullptr;
+                S* const to = C + m0 * ldc + p * cs;
+                const Soon soon{block * by, by};
+                if (far && soon.first < wide) tile_of<S, 1, N, false>(m1 - m0, at, terms, start, ldf, to, ldc, cs, wide, soon);
+                else tile_of<S, 1, N, false>(m1 - m0, at, terms, start, ldf, to, ldc, cs);
             }
         }
 }
@@ -166,6 +192,7 @@ struct Packed {
     // Vectors in a panel: 2, or 1 in a narrow last one.
     BPTT_INLINE int vectors(long p) const { return columns - p * NR<S> > V<S> ? 2 : 1; }
     static long size(long K, long columns) { return K * round_up(columns, V<S>); }
+    bool far() const { return size(K, columns) * long(sizeof(S)) > far_bytes; }
 };
 
 // C[:, of the panels] = init + A · B. C and init have room for whole vectors.
@@ -174,7 +201,7 @@ void product(long M, const S* A, long lda, const Packed<S>& B, long p0, long p1,
     const long wide = B.vectors(B.panels() - 1) == 2 ? p1 : least(p1, B.panels() - 1);
     const auto part = [&](auto vectors, long p, long panels) {
         const long at = p * NR<S>;
-        const Term<S> term{A, lda, B.panel(p), B.K * NR<S>, B.K};
+        const Term<S> term{A, lda, B.panel(p), B.K * NR<S>, B.K, B.far()};
         product_of<S, decltype(vectors)::value>(M, &term, 1, panels, init ? init + at : init, ldi, C + at, ldc, NR<S>);
     };
     if (wide > p0) part(Side<2>{}, p0, wide - p0);

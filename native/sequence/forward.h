@@ -135,6 +135,7 @@ private:
     static Term<S> with(Term<S> left, const GatePanels<S>& weights, long j, long n) {
         left.B = weights.at(j, n);
         left.ps = weights.K * weights.layout->width(j);
+        left.far = weights.far();
         return left;
     }
 

@@ -87,6 +87,7 @@ struct GatePanels {
 
     S* at(long j, long g) const { return data + (j * NR<S> * layout->slots.gates + g * layout->width(j)) * K; }
     static long size(const Layout<S>& layout, long K) { return layout.slots.gates * layout.Hp * K; }
+    bool far() const { return size(*layout, K) * long(sizeof(S)) > far_bytes; }
 };
 
 // Rows of some matrix: neighbours, or wherever a table says.

@@ -71,6 +71,15 @@ def test_threads_go_apart(inputs, hidden, cell, proj, flags, threads):
             check(layer, 150, 24, torch.float64, **dict.fromkeys(flags, True))
 
 
+@pytest.mark.parametrize(("rows", "inputs"), [(15, 40), (34, 800)])
+@pytest.mark.parametrize(("cell", "hidden"), [("rnn", 1100), ("gru", 625), ("lstm", 530)])
+def test_weights_beyond_the_caches(cell, hidden, rows, inputs, threads):
+    for count in (1, 2):
+        threads(count)
+        for dtype in (torch.float32, torch.float64):
+            check(layer_of(cell, inputs, hidden), 3, rows, dtype, mask=rows == 34)
+
+
 @st.composite
 def layers(draw):
     cell = draw(st.sampled_from(CELLS))
@@ -114,7 +123,7 @@ def test_every_instruction_set_this_cpu_runs(isa):
     )
     if found.stdout.strip() != isa:
         pytest.skip(f"{isa} cannot run here")
-    wanted = "reference_is_met or ulps or own_row or huge or (go_apart and 90-48)"
+    wanted = "reference_is_met or ulps or own_row or huge or beyond or (go_apart and 90-48)"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", __file__, "-k", wanted]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:]
