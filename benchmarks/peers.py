@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch._dynamo
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 import bptt
 
 Call = Callable[[], object]
+_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 def torch_step(layer: nn.Module, x: Tensor, backward: bool, **flags: Tensor) -> Call:
@@ -51,8 +54,8 @@ def compiled_step(
 ) -> Call | str:
     """torch.compile of torch's own layer, its time loop unrolled; or in words why not.
 
-    A process of its own tries first, and its results are cached: a compilation that is given up leaves no compiler at work, and
-    no half-made graphs, beside what is timed.
+    A process of its own tries first, into a cache of its own: a compilation that is given up leaves no compiler at work, no
+    half-made graphs and no half-written files beside what is timed.
     """
     if len(x) > steps:
         return f"it unrolls the loop, and T is above {steps} (--compile-steps)"
@@ -60,9 +63,11 @@ def compiled_step(
         return "no way here to stop a compilation"
     trial = [cell, ",".join(map(str, shape)), str(x.dtype).removeprefix("torch."), "both" if backward else "forward"]
     command = [sys.executable, __file__, *trial, str(torch.get_num_threads())]
-    with subprocess.Popen(
-        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with tempfile.TemporaryDirectory() as cache:
+        process = subprocess.Popen(
+            command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, _CACHE: cache},
+        )  # fmt: skip
         try:
             said = process.communicate(timeout=seconds)[1]
         except subprocess.TimeoutExpired:
@@ -70,9 +75,11 @@ def compiled_step(
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-    if process.returncode:
-        return (said.strip().splitlines() or ["it fails"])[-1]
-    return _compiled(layer, x, backward)
+            process.wait()
+        if process.returncode:
+            return (said.strip().splitlines() or ["it fails"])[-1]
+        with patch.dict(os.environ, {_CACHE: cache}):
+            return _compiled(layer, x, backward)
 
 
 def _compiled(layer: nn.Module, x: Tensor, backward: bool) -> Call:
