@@ -63,23 +63,25 @@ def compiled_step(
         return "no way here to stop a compilation"
     trial = [cell, ",".join(map(str, shape)), str(x.dtype).removeprefix("torch."), "both" if backward else "forward"]
     command = [sys.executable, __file__, *trial, str(torch.get_num_threads())]
-    with tempfile.TemporaryDirectory() as cache:
-        process = subprocess.Popen(
-            command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, _CACHE: cache},
-        )  # fmt: skip
-        try:
-            said = process.communicate(timeout=seconds)[1]
-        except subprocess.TimeoutExpired:
-            return f"takes more than {seconds:.0f} s to compile"
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        own = {**os.environ, _CACHE: folder, "TMPDIR": folder}
+        with subprocess.Popen(
+            command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=own
+        ) as process:
+            try:
+                said = process.communicate(timeout=seconds)[0]
+            except subprocess.TimeoutExpired:
+                return f"takes more than {seconds:.0f} s to compile"
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
         if process.returncode:
-            return (said.strip().splitlines() or ["it fails"])[-1]
-        with patch.dict(os.environ, {_CACHE: cache}):
-            return _compiled(layer, x, backward)
+            return said.strip() or f"the compiler ended with {process.returncode}"
+        with patch.dict(os.environ, {_CACHE: folder}):
+            try:
+                return _compiled(layer, x, backward)
+            except Exception as error:  # compilers fail in many ways
+                return type(error).__name__
 
 
 def _compiled(layer: nn.Module, x: Tensor, backward: bool) -> Call:
@@ -152,7 +154,11 @@ _JAX_CELLS = {"RNN": _rnn, "GRU": _gru, "LSTM": _lstm}
 def _try(cell: str, sizes: str, dtype: str, each: str, threads: str) -> None:
     torch.set_num_threads(int(threads))
     _, theirs, x = layers(cell, tuple(map(int, sizes.split(","))), getattr(torch, dtype))
-    _compiled(theirs, x, each == "both")
+    try:
+        _compiled(theirs, x, each == "both")
+    except Exception as error:  # as above
+        print(type(error).__name__)
+        raise SystemExit(1) from error
 
 
 if __name__ == "__main__":

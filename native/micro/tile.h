@@ -33,12 +33,13 @@ struct Term {
 };
 
 // From memory a panel comes more slowly than one tile uses it, and the next tiles find it near. So that it comes evenly, each tile
-// fetches its part of the panel that lies behind: `by` elements every inner step, from the `first` of as many such parts on.
+// fetches its share of the panel that is next in memory: `by` elements every inner step, beginning where those before have ended,
+// `first` elements for every step.
 struct Soon {
     long first, by;
 };
 
-// Larger matrices do not stay near from step to step.
+// A matrix of more bytes does not stay near from step to step.
 constexpr long far_bytes = 4 << 20;
 
 // C[i][p·cs + v] = init[i][p·cs + v] + Σ_terms Σ_k A[i][k] B[p·ps + k·N·V + v], for R rows and P panels of N vectors.
@@ -55,8 +56,8 @@ template <class S, int R, int P, int N, bool Transposed, class... Fetches>
     for (const Term<S>* end = term + terms; term < end; term++) {
         const S* B = term->B;
         const long ps = term->ps, lda = term->lda;
-        [[maybe_unused]] const S* behind = B + term->K * N * V<S>;
-        ((behind += term->K * fetches.first), ...);
+        [[maybe_unused]] const S* coming = B + term->K * N * V<S>;
+        ((coming += term->K * fetches.first), ...);
         // Three rows to a pointer: x86 addresses base, base + lda and base + 2 lda without another register. The empty assembly
         // keeps the compiler from making them one pointer and a dozen offsets again.
         constexpr int group = Transposed ? R : 3;
@@ -79,7 +80,7 @@ template <class S, int R, int P, int N, bool Transposed, class... Fetches>
                 const Vec<S> a = splat(row[i / group][(i % group) * (Transposed ? 1 : lda)]);
                 for (int q = 0; q < P * N; q++) sum[chain][i][q] += a * b[q];
             }
-            ((__builtin_prefetch(behind, 0, 2), behind += fetches.by), ...);
+            ((__builtin_prefetch(coming, 0, 2), coming += fetches.by), ...);
             B += N * V<S>;
             for (const S*& at : row) at += next;
         };

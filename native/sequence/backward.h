@@ -245,7 +245,7 @@ private:
         }
         const Groups groups = groups_of(units, most(r.size(), pending.r.size()));
         for (long n = 0; n < groups.count; n++) {
-            const Range panels = groups.at(n, Groups::turns(here.t, r.size()));
+            const Range panels = groups.at(n, Groups::turns(here.t, r.size(), wh.far()));
             hand_back_panels(pending, panels, thread);
             if (r.size()) apply(e, r.size(), panels.begin * NR<S>, (panels.end - 1) * NR<S> + layout.width(panels.end - 1), thread);
         }

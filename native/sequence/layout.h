@@ -116,7 +116,8 @@ struct Groups {
         const long first = least((back ? count - 1 - n : n) * side, wide);
         return {begin + first, begin + (first < wide ? least(first + side, wide) : wide + 1)};
     }
-    static bool turns(long t, long rows) { return rows <= 16 && t % 2; }
+    // Not where tiles fetch the panel that is next in memory.
+    static bool turns(long t, long rows, bool far) { return rows <= (far ? MR : 16) && t % 2; }
 
     const long begin, side, wide, count;
 };

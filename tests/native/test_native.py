@@ -71,7 +71,7 @@ def test_threads_go_apart(inputs, hidden, cell, proj, flags, threads):
             check(layer, 150, 24, torch.float64, **dict.fromkeys(flags, True))
 
 
-@pytest.mark.parametrize(("rows", "inputs"), [(15, 40), (34, 800)])
+@pytest.mark.parametrize(("rows", "inputs"), [(15, 40), (34, 800), (70, 40)])
 @pytest.mark.parametrize(("cell", "hidden"), [("rnn", 1100), ("gru", 625), ("lstm", 530)])
 def test_weights_beyond_the_caches(cell, hidden, rows, inputs, threads):
     for count in (1, 2):

@@ -42,7 +42,7 @@ class Sequence(torch.autograd.Function):
         if not plan.lstm:
             errors = (*errors, None)
         if torch.is_grad_enabled() or any(map(_many, errors)):
-            # create_graph: someone may differentiate these gradients
+            # Someone may differentiate these gradients (create_graph), or the kernels know one error where there are many.
             return (*_NONE, *differentiable(plan, inputs, mask, reset, errors, wanted))
         return (*_NONE, *calls.backward(plan, inputs, mask, reset, tape, errors, wanted))
 
