@@ -14,8 +14,6 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-import torch._dynamo
-import torch._inductor.config
 from shapes import Shape
 from torch import Tensor, nn
 

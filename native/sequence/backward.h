@@ -244,8 +244,9 @@ private:
             return;
         }
         const Groups groups = groups_of(units, most(r.size(), pending.r.size()));
+        const bool back = Groups::turns(here.t, r.size(), wh.far());
         for (long n = 0; n < groups.count; n++) {
-            const Range panels = groups.at(n, Groups::turns(here.t, r.size(), wh.far()));
+            const Range panels = groups.at(n, back);
             hand_back_panels(pending, panels, thread);
             if (r.size()) apply(e, r.size(), panels.begin * NR<S>, (panels.end - 1) * NR<S> + layout.width(panels.end - 1), thread);
         }

@@ -187,8 +187,9 @@ private:
         if (s.P) e.h = {inner + first * inner_ld, inner_ld, nullptr};
         // The plain rnn has one panel for a unit: with few rows, several side by side.
         const Groups groups(units, narrow_end(units), layout.slots.gates == 1 ? 4 : 1);
+        const bool back = Groups::turns(t, M, wh.far());
         for (long n = 0; n < groups.count; n++) {
-            const Range panels = groups.at(n, Groups::turns(t, M, wh.far()));
+            const Range panels = groups.at(n, back);
             gate_sums(panels.begin, panels.size(), M, input, state, e.gates, thread);
             BPTT_PHASE(gates, thread);
             activate(e, M, panels.begin * NR<S>, (panels.end - 1) * NR<S> + layout.width(panels.end - 1));
