@@ -57,6 +57,24 @@ def test_large_results_take_the_place_of_earlier_ones():
 
 
 @pytest.mark.parametrize("cell", CELLS)
+def test_each_alone_may_want_a_gradient(cell):
+    ours, theirs = LAYERS[cell](3, 4, backend="native"), getattr(nn, cell.upper())(3, 4)
+    ours.load_state_dict(theirs.state_dict())
+    x, parts = torch.randn(5, 2, 3), [torch.randn(1, 2, 4) for _ in ours.parts]
+
+    def gradient(layer, which):
+        leaves = [x.clone(), *(part.clone() for part in parts), *layer.parameters()]
+        for n, leaf in enumerate(leaves):
+            leaf.requires_grad_(n == which)
+        state = tuple(leaves[1 : 1 + len(parts)])
+        y, _ = layer(leaves[0], state if len(parts) > 1 else state[0])
+        return torch.autograd.grad(y.square().sum(), leaves[which])[0]
+
+    for which in range(1 + len(parts) + 4):
+        torch.testing.assert_close(gradient(ours, which), gradient(theirs, which))
+
+
+@pytest.mark.parametrize("cell", CELLS)
 def test_opcheck(cell):
     """Without flags, and of a width without padding: opcheck compares the whole tape, of which the rest is fresh memory."""
     layer = layer_of(cell, 5, 16, proj=2 if cell == "lstm" else 0, reverse=True)
